@@ -1,0 +1,233 @@
+"""Every configuration of gradlab, as frozen pydantic models that refuse unknown keys.
+
+A `Recipe` is all that is needed to repeat a training. The command line, the JSON in a run and
+every form are derived from these classes; nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gradlab.errors import UserError, unknown
+
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """The base of all: frozen, unknown keys forbidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Choice(BaseModel):
+    """A registered name with options of its own, which its registry checks."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(description="the registered name")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is given beside the name."""
+        return dict(self.model_extra or {})
+
+
+class Augment(Config):
+    """Random changes of training images; each works on a whole batch, and 0 leaves it out."""
+
+    shift: int = Field(0, ge=0, description="move by up to this many pixels, edges filled black")
+    crop: int = Field(0, ge=0, description="pad by this many pixels and cut out at random")
+    flip: bool = Field(False, description="mirror left to right, half of the images")
+    rotate: float = Field(0.0, ge=0, le=180, description="turn by up to this many degrees")
+    scale: float = Field(0.0, ge=0, lt=1, description="resize by a factor of 1 -+ this")
+    brightness: float = Field(0.0, ge=0, description="multiply by a factor of 1 -+ this")
+    contrast: float = Field(0.0, ge=0, description="spread around the mean by 1 -+ this")
+
+
+class DataConfig(Config):
+    """Where the examples come from, and how they become three splits."""
+
+    name: str = Field("digits", description="a named set, or the path of one's own data")
+    target: str | None = Field(None, description="the column to predict, for a table")
+    val: float = Field(0.1, ge=0, lt=1, description="share of train held out when there is no val")
+    test: float = Field(0.15, ge=0, lt=1, description="share held out when there is no test")
+    split_seed: int = Field(0, ge=0, description="owner of the random split; not the run's seed")
+    limit: int = Field(0, ge=0, description="keep so many training examples (0: all of them)")
+    image_size: int = Field(0, ge=0, description="height and width in pixels (0: as they are)")
+    channels: Literal[0, 1, 3] = Field(0, description="1 grey, 3 colour (0: as they are)")
+    augment: Augment = Field(Augment(), description="random changes of the training images")
+
+
+class OptimizerConfig(Config):
+    """How parameters follow their gradients."""
+
+    name: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = Field(
+        "adamw", description="the rule of the update"
+    )
+    lr: float = Field(1e-3, gt=0, description="learning rate, the peak of the schedule")
+    momentum: float = Field(0.9, ge=0, lt=1, description="for momentum and nesterov")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="for adam and adamw")
+    eps: float | None = Field(None, gt=0, description="for the adaptive rules (their default)")
+    weight_decay: float = Field(0.0, ge=0, description="strength of weight decay")
+    decay_all: bool = Field(False, description="decay biases and normalisation parameters too")
+
+
+class ScheduleConfig(Config):
+    """How the learning rate goes over the training."""
+
+    name: Literal["constant", "step", "cosine", "one_cycle", "plateau"] = Field(
+        "constant", description="the shape"
+    )
+    warmup: float = Field(0.0, ge=0, description="epochs of linear warm-up from 0")
+    milestones: tuple[float, ...] = Field((0.5, 0.75), description="step: shares of the training")
+    gamma: float = Field(0.1, gt=0, lt=1, description="step and plateau: factor of each fall")
+    patience: int = Field(3, ge=0, description="plateau: epochs without improvement before a fall")
+    rise: float = Field(0.3, gt=0, lt=1, description="one_cycle: share of the training that rises")
+    start: float = Field(0.04, gt=0, le=1, description="one_cycle: first learning rate, of the peak")
+    end: float = Field(0.0, ge=0, le=1, description="cosine, one_cycle: last one, of the peak")
+
+
+class Plan(Config):
+    """How long to train, in what portions, and when to stop, log and save."""
+
+    epochs: int = Field(10, ge=1, description="passes over the training split")
+    batch_size: int = Field(64, ge=1, description="examples in one update")
+    accumulate: int = Field(1, ge=1, description="parts a batch is cut into, to save memory")
+    clip_norm: float = Field(0.0, ge=0, description="largest norm of the gradient (0: no limit)")
+    patience: int = Field(0, ge=0, description="stop after so many epochs without improvement")
+    monitor: str | None = Field(None, description="the val metric that decides (None: the task's)")
+    goal: Literal["min", "max"] | None = Field(None, description="which way it improves")
+    log_steps: int = Field(50, ge=1, description="steps between two lines of the log")
+    checkpoint_seconds: float = Field(60.0, ge=0, description="time between two checkpoints")
+    divergence: float = Field(20.0, gt=1, description="stop at so many times the first loss")
+
+
+class Target(Config):
+    """A published figure that a recipe must reach."""
+
+    dataset: str = Field(description="the named set it was measured on")
+    metric: str = Field(description="the test metric")
+    value: float = Field(description="the figure to reach")
+    goal: Literal["min", "max"] = Field("max", description="which way is better")
+    source: str = Field(description="who published it, or why it is set")
+
+
+class Recipe(Config):
+    """A training as a value: model, dataset, task, optimizer and plan."""
+
+    name: str = Field(description="the recipe's name")
+    summary: str = Field("", description="what it is, in a line")
+    paper: str = Field("", description="where it comes from")
+    departures: tuple[str, ...] = Field((), description="what is done otherwise than in the paper")
+    targets: tuple[Target, ...] = Field((), description="published figures to reach")
+    model: Choice = Field(description="the network and its options")
+    task: Choice = Field(Choice(name="auto"), description="what is asked, and its options")
+    data: DataConfig = Field(DataConfig(), description="the dataset")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="the optimizer")
+    schedule: ScheduleConfig = Field(ScheduleConfig(), description="the learning rate over time")
+    plan: Plan = Field(Plan(), description="how long, in what portions")
+    seed: int = Field(0, ge=0, lt=2**31, description="owner of all randomness but the split")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of arithmetic")
+    threads: int = Field(0, ge=0, description="processor threads (0: as many as there are cores)")
+
+
+def validate(config: type[C], value: dict[str, Any], where: str) -> C:
+    """`value` as a configuration; a UserError names each field that does not fit."""
+    try:
+        return config.model_validate(value)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            field = ".".join(str(part) for part in item["loc"]) or "value"
+            if item["type"] == "extra_forbidden":
+                lines.append(str(_unknown_field(config, item["loc"])))
+            else:
+                found = "" if item["type"] == "missing" else f", found {item['input']!r}"
+                lines.append(f"{field}: {item['msg'].lower()}{found}")
+        raise UserError(f"{where}: " + "; ".join(lines)) from None
+
+
+def override(recipe: C, changes: dict[str, Any], where: str = "recipe") -> C:
+    """`recipe` with fields replaced by dotted name; unknown names are refused with the nearest.
+
+    >>> mine = override(Recipe(name="a", model=Choice(name="mlp")), {"optimizer.lr": "0.5"})
+    >>> mine.optimizer.lr
+    0.5
+    """
+    tree = recipe.model_dump()
+    for dotted, value in changes.items():
+        parts = dotted.replace("-", "_").split(".")
+        node, kind = tree, _Field(type(recipe))
+        for depth, part in enumerate(parts):
+            if not kind.open and part not in kind.names:
+                raise unknown("field", dotted, field_names(type(recipe)))
+            if depth < len(parts) - 1:
+                node = node.setdefault(part, {})
+                kind = kind.child(part)
+                if not isinstance(node, dict) or not (kind.open or kind.names):
+                    raise unknown("field", dotted, field_names(type(recipe)))
+        leaf = kind.child(parts[-1])
+        if leaf.names and "name" in leaf.names and isinstance(value, str):
+            node[parts[-1]] = {**_kept(node.get(parts[-1]), leaf, value), "name": value}
+        else:
+            node[parts[-1]] = split_typed(value) if leaf.many else value
+    return validate(type(recipe), tree, where)
+
+
+def field_names(config: type[BaseModel], prefix: str = "") -> list[str]:
+    """The dotted names of all fields, those of inner configurations included."""
+    names = []
+    for key in config.model_fields:
+        kind = _Field(config).child(key)
+        names.append(prefix + key)
+        if kind.config is not None:
+            names += field_names(kind.config, f"{prefix}{key}.")
+    return names
+
+
+class _Field:
+    """What `override` needs to know of a field: an inner configuration, a sequence, or a value."""
+
+    def __init__(self, annotation: Any) -> None:
+        options = get_args(annotation) if get_origin(annotation) in _UNIONS else (annotation,)
+        configs = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        self.config: type[BaseModel] | None = configs[0] if configs else None
+        self.names = set(self.config.model_fields) if self.config else set()
+        self.open = self.config is not None and issubclass(self.config, Choice)
+        self.many = is_sequence(annotation)
+
+    def child(self, name: str) -> _Field:
+        if self.config is None or name not in self.config.model_fields:
+            return _Field(Any)
+        return _Field(self.config.model_fields[name].annotation)
+
+
+_UNIONS = (Union, types.UnionType)
+
+
+def _kept(old: Any, kind: _Field, name: str) -> dict[str, Any]:
+    """What stays when an inner configuration is renamed: nothing of another choice's options."""
+    if not isinstance(old, dict) or (kind.open and old.get("name") != name):
+        return {}
+    return old
+
+
+def is_sequence(annotation: Any) -> bool:
+    """Whether a field of this type takes several values."""
+    options = get_args(annotation) if get_origin(annotation) in _UNIONS else (annotation,)
+    return any(get_origin(option) in (tuple, list) for option in options)
+
+
+def split_typed(value: Any) -> Any:
+    """`a,b` as typed on a command line, as a sequence; anything else unchanged."""
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.strip("[]()").split(",") if part.strip()]
+
+
+def _unknown_field(config: type[BaseModel], location: tuple[int | str, ...]) -> UserError:
+    return unknown("field", ".".join(str(part) for part in location), field_names(config))

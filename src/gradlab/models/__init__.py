@@ -1,0 +1,40 @@
+"""Architectures: plain `nn.Module`s, one file for each family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from gradlab.registry import Registry
+
+models: Registry[Callable[..., nn.Module]] = Registry(
+    "model", ("gradlab.models.dense", "gradlab.models.lenet")
+)
+"""The named networks; each entry is a builder, see `create`."""
+
+
+def create(
+    name: str, *, classes: int, in_channels: int, image_size: int, **options: Any
+) -> nn.Module:
+    """A network by name.
+
+    `classes` outputs (1 for regression and for binary classification), `in_channels` channels of
+    `image_size` x `image_size` pixels. An input that is no image has `in_channels` values and
+    `image_size` 0. `options` are the network's own (`gradlab.models.models.options(name)`).
+
+    >>> create("mlp", classes=10, in_channels=1, image_size=28, widths=(128,))[0]
+    Flatten(start_dim=1, end_dim=-1)
+    """
+    checked = models.check(name, options)
+    return models[name](classes, in_channels, image_size, **checked)
+
+
+def list() -> tuple[str, ...]:  # noqa: A001 - gradlab.models.list() is the public name
+    """The names of all networks.
+
+    >>> "lenet5" in list()
+    True
+    """
+    return tuple(models)
