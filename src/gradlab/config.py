@@ -7,6 +7,7 @@ every form are derived from these classes; nothing here imports torch.
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -45,6 +46,13 @@ class Augment(Config):
     scale: float = Field(0.0, ge=0, lt=1, description="resize by a factor of 1 -+ this")
     brightness: float = Field(0.0, ge=0, description="multiply by a factor of 1 -+ this")
     contrast: float = Field(0.0, ge=0, description="spread around the mean by 1 -+ this")
+    saturation: float = Field(0.0, ge=0, description="spread colours around grey by 1 -+ this")
+    hue: float = Field(0.0, ge=0, le=0.5, description="turn colours by up to this share of a turn")
+    resized_crop: float = Field(
+        0.0, ge=0, le=1, description="cut out at least this share of the area and enlarge it"
+    )
+    cutout: int = Field(0, ge=0, description="blacken a square of this many pixels a side")
+    mixup: float = Field(0.0, ge=0, description="mix pairs of examples by Beta(this, this)")
 
 
 class DataConfig(Config):
@@ -94,6 +102,9 @@ class Plan(Config):
     """How long to train, in what portions, and when to stop, log and save."""
 
     epochs: int = Field(10, ge=1, description="passes over the training split")
+    updates: int = Field(
+        0, ge=0, description="at least so many updates: a small dataset is gone through more often"
+    )
     batch_size: int = Field(64, ge=1, description="examples in one update")
     accumulate: int = Field(1, ge=1, description="parts a batch is cut into, to save memory")
     clip_norm: float = Field(0.0, ge=0, description="largest norm of the gradient (0: no limit)")
@@ -159,7 +170,7 @@ def override(recipe: C, changes: dict[str, Any], where: str = "recipe") -> C:
     0.5
     """
     tree = recipe.model_dump()
-    for dotted, value in changes.items():
+    for dotted, value in _flat(changes):
         parts = dotted.replace("-", "_").split(".")
         node, kind = tree, _Field(type(recipe))
         for depth, part in enumerate(parts):
@@ -178,6 +189,15 @@ def override(recipe: C, changes: dict[str, Any], where: str = "recipe") -> C:
     return validate(type(recipe), tree, where)
 
 
+def _flat(changes: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of changes, which may be nested instead of dotted."""
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
 def field_names(config: type[BaseModel], prefix: str = "") -> list[str]:
     """The dotted names of all fields, those of inner configurations included."""
     names = []
@@ -187,6 +207,26 @@ def field_names(config: type[BaseModel], prefix: str = "") -> list[str]:
         if kind.config is not None:
             names += field_names(kind.config, f"{prefix}{key}.")
     return names
+
+
+def field_table(config: BaseModel, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Dotted name, value and meaning of every field of a configuration."""
+    rows = []
+    for key, info in type(config).model_fields.items():
+        value = getattr(config, key)
+        if isinstance(value, BaseModel):
+            rows += field_table(value, f"{prefix}{key}.")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            rows += [
+                row
+                for index, item in enumerate(value)
+                for row in field_table(item, f"{prefix}{key}[{index}].")
+            ]
+        else:
+            rows.append((prefix + key, str(value), info.description or ""))
+    for key, value in (config.model_extra or {}).items():
+        rows.append((prefix + key, str(value), "option"))
+    return rows
 
 
 class _Field:

@@ -1,0 +1,19 @@
+"""The loop (`fit`), optimizers and schedules, the run folder, observers."""
+
+from gradlab.engine.fit import Diverged, Interrupted, Observer, Progress, Trainable, fit
+from gradlab.engine.run import RunFolder
+from gradlab.engine.setup import Setup, resolve
+from gradlab.engine.updater import Updater
+
+__all__ = [
+    "Diverged",
+    "Interrupted",
+    "Observer",
+    "Progress",
+    "RunFolder",
+    "Setup",
+    "Trainable",
+    "Updater",
+    "fit",
+    "resolve",
+]

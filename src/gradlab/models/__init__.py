@@ -10,7 +10,16 @@ from torch import nn
 from gradlab.registry import Registry
 
 models: Registry[Callable[..., nn.Module]] = Registry(
-    "model", ("gradlab.models.dense", "gradlab.models.lenet")
+    "model",
+    (
+        "gradlab.models.dense",
+        "gradlab.models.lenet",
+        "gradlab.models.alexnet",
+        "gradlab.models.vgg",
+        "gradlab.models.googlenet",
+        "gradlab.models.resnet",
+        "gradlab.models.densenet",
+    ),
 )
 """The named networks; each entry is a builder, see `create`."""
 

@@ -1,0 +1,41 @@
+"""What to run: named recipes, and how a recipe becomes a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradlab.config import Recipe, override
+from gradlab.registry import Registry
+
+recipes: Registry[Recipe] = Registry(
+    "recipe", ("gradlab.recipes.tables", "gradlab.recipes.images")
+)
+"""The named recipes."""
+
+SHORT = {
+    "data": "data.name",
+    "epochs": "plan.epochs",
+    "batch_size": "plan.batch_size",
+    "model": "model.name",
+    "task": "task.name",
+    "optimizer": "optimizer.name",
+    "schedule": "schedule.name",
+}
+"""Fields that have a short name."""
+
+
+def find(name: str | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
+    """A recipe by name, with fields replaced by their dotted (or short) names.
+
+    >>> find("lenet5", {"epochs": 2, "optimizer.lr": 0.5}).plan.epochs
+    2
+    """
+    recipe = recipes[name] if isinstance(name, str) else name
+    given = {}
+    for key, value in (changes or {}).items():
+        short = key.replace("-", "_")
+        plain = short in SHORT and not isinstance(value, dict)
+        given[SHORT[short] if plain else key] = value
+    if "plan.epochs" in given:
+        given.setdefault("plan.updates", 0)  # a person who names the epochs means them
+    return override(recipe, given, where=f"recipe {recipe.name!r}")

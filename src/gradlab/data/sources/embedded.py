@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from gradlab.config import DataConfig
 from gradlab.data.dataset import Schema, Source, Split
 from gradlab.data.sources import datasets
+from gradlab.data.sources.tables import frame_source
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @datasets.register("digits")
@@ -22,3 +28,48 @@ def digits(config: DataConfig) -> Source:
     )
     y = bunch.target.astype(np.int64)
     return Source("digits", schema, {"train": Split(x, y, tuple(str(i) for i in range(len(y))))})
+
+
+@datasets.register("iris")
+def iris(config: DataConfig) -> Source:
+    """150 irises by 4 measures, 3 species (Fisher 1936)."""
+    from sklearn.datasets import load_iris
+
+    return frame_source("iris", _frame(load_iris(), "species"), (), config.target or "species")
+
+
+@datasets.register("wine")
+def wine(config: DataConfig) -> Source:
+    """178 wines by 13 chemical measures, 3 cultivars (Aeberhard and Forina 1992, UCI)."""
+    from sklearn.datasets import load_wine
+
+    return frame_source("wine", _frame(load_wine(), "cultivar"), (), config.target or "cultivar")
+
+
+@datasets.register("breast_cancer")
+def breast_cancer(config: DataConfig) -> Source:
+    """569 tumours by 30 measures of their cells, benign or malignant (Wolberg et al. 1993, UCI)."""
+    from sklearn.datasets import load_breast_cancer
+
+    frame = _frame(load_breast_cancer(), "diagnosis")
+    return frame_source("breast_cancer", frame, (), config.target or "diagnosis")
+
+
+@datasets.register("diabetes")
+def diabetes(config: DataConfig) -> Source:
+    """442 patients by 10 measures; the disease after a year, a number (Efron et al. 2004)."""
+    from sklearn.datasets import load_diabetes
+
+    frame = _frame(load_diabetes(scaled=False), "progression")
+    return frame_source("diabetes", frame, (), config.target or "progression")
+
+
+def _frame(bunch: Any, target: str) -> pl.DataFrame:
+    """What scikit-learn returns as a table: a column for each feature, and `target`."""
+    import polars as pl
+
+    frame = pl.DataFrame(bunch.data, schema=list(bunch.feature_names))
+    y = bunch.target
+    if "target_names" in bunch:
+        y = np.array([str(name) for name in bunch.target_names])[y]
+    return frame.with_columns(pl.Series(target, y))

@@ -1,0 +1,132 @@
+"""From a split to batches: a pure function of seed, epoch and rank, so that a resume is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlab.config import Augment
+from gradlab.data.augment import augment
+from gradlab.data.dataset import Schema, Split
+
+
+class Batch(NamedTuple):
+    """x: N C H W float (channels last in memory) or N D. y: N class numbers or values."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def parts(self, count: int) -> list[Batch]:
+        """The batch in `count` parts of nearly equal size."""
+        return [
+            Batch(x, y)
+            for x, y in zip(self.x.tensor_split(count), self.y.tensor_split(count), strict=True)
+            if len(y)
+        ]
+
+
+class Feed:
+    """The batches of one split, on the device, normalised and (in training) augmented.
+
+    The split stays as compact as it was decoded; what a batch needs is converted as a whole.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        schema: Schema,
+        *,
+        batch_size: int,
+        device: torch.device,
+        seed: int = 0,
+        changes: Augment | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.x = torch.from_numpy(np.ascontiguousarray(split.x)).to(device)
+        self.y = torch.from_numpy(np.ascontiguousarray(split.y)).to(device)
+        self.batch_size = batch_size
+        self.seed, self.rank, self.world = seed, rank, world
+        self.changes = changes or Augment()
+        self.normalise = Normalise(schema, device)
+        self.epoch, self.index = -1, 0
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch. A last batch of a single example is left out: batch norm cannot
+        train on one."""
+        share = len(self) // self.world if self.world > 1 else len(self)
+        whole, rest = divmod(share, self.batch_size)
+        return max(whole + (rest > 1), 1)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The shuffled batches of an epoch that are still to come."""
+        if self.epoch != epoch:
+            self.epoch, self.index = epoch, 0
+        order = torch.randperm(len(self), generator=_generator(self.seed, epoch))
+        order = order[self.rank :: self.world].to(self.x.device)
+        for index in range(self.index, self.steps):
+            # Counted before the step: a checkpoint after the step then starts at the next batch.
+            self.index = index + 1
+            yield self.make(order[index * self.batch_size : (index + 1) * self.batch_size], epoch)
+
+    def make(self, chosen: Tensor, epoch: int) -> Batch:
+        """The training batch of the examples at `chosen`."""
+        x = self.x.index_select(0, chosen)
+        if self.changes != _NO_CHANGES:
+            x = augment(x, self.changes, _generator(self.seed, epoch, self.index, self.rank))
+        return Batch(self.normalise(x), self.y.index_select(0, chosen))
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """All examples once, in their order, not augmented."""
+        for start in range(0, len(self), batch_size):
+            stop = start + batch_size
+            yield Batch(self.normalise(self.x[start:stop]), self.y[start:stop])
+
+    def state(self) -> dict[str, Any]:
+        """The place in the epoch."""
+        return {"epoch": self.epoch, "index": self.index}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go to a place that `state` returned."""
+        self.epoch, self.index = state["epoch"], state["index"]
+
+
+class Normalise:
+    """Inputs as a split keeps them to what a model reads.
+
+    uint8 N H W C to float N C H W of mean 0 and deviation 1 per channel, in channels-last memory;
+    float N D to the same (a table's columns are standardised where they are encoded).
+    """
+
+    def __init__(self, schema: Schema, device: torch.device) -> None:
+        self.image = schema.kind == "image"
+        top = 255.0 if self.image else 1.0
+        mean = torch.tensor(schema.mean or (0.0,), device=device)
+        std = torch.tensor(schema.std or (1.0,), device=device)
+        self.scale, self.shift = 1 / (std * top), -mean / std
+        self.plain = not schema.mean
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self.plain:
+            x = torch.addcmul(self.shift, x.float(), self.scale)
+        return x.permute(0, 3, 1, 2) if self.image else x
+
+
+_NO_CHANGES = Augment()
+
+
+def _generator(*owner: int) -> torch.Generator:
+    """A generator that is a function of its owner's numbers."""
+    seed = int(np.random.SeedSequence(owner).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,180 @@
+"""Arrays in an .npz file: x and y, or x_train and y_train (and x_val, y_val, x_test, y_test).
+
+x is images (N H W or N H W C: uint8, whole numbers 0..255, or floats 0..1) or inputs (N D). y is
+class numbers (or names), or floats to predict. `classes` may give the names of the classes.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradlab.config import DataConfig
+from gradlab.data.dataset import SPLITS, Parts, Schema, Source, Split, SplitName
+from gradlab.data.decode import pixels, refit, some
+from gradlab.errors import UserError
+
+
+def array_source(path: Path, config: DataConfig) -> Source:
+    """The arrays of an .npz file as a `Source`; UserError says which array does not fit."""
+    arrays = read_npz(path)
+    x: dict[SplitName, np.ndarray] = {}
+    y: dict[SplitName, np.ndarray] = {}
+    for split in SPLITS:
+        names = [f"x_{split}", f"y_{split}"]
+        if split == "train" and names[0] not in arrays:
+            names = ["x", "y"]
+        if split != "train" and names[0] not in arrays:
+            continue
+        for name in names:
+            if name not in arrays:
+                held = ", ".join(arrays) or "nothing"
+                raise UserError(f"{path} has no array {name!r} (it holds {held}). {_EXPECTED}")
+        x[split] = inputs(arrays[names[0]], f"{path}: {names[0]}")
+        y[split] = _targets(arrays[names[1]], len(x[split]), f"{path}: {names[1]}")
+    shapes = {array.shape[1:] for array in x.values()}
+    if len(shapes) > 1:
+        raise UserError(f"{path}: the splits' examples differ in shape: {some(map(str, shapes))}")
+    notes: list[str] = []
+    if x["train"].dtype == np.uint8:
+        x = _squared(x, config, notes)
+        *size, channels = x["train"].shape[1:]
+        form: dict[str, Any] = {"kind": "image", "shape": (channels, *size)}
+    else:
+        form = {"kind": "array", "shape": x["train"].shape[1:]}
+    if y["train"].dtype.kind == "f":
+        schema = Schema(target="number", target_name="y", **form)
+    else:
+        classes, y = _classes(path, arrays.get("classes"), y, notes)
+        schema = Schema(target="class", classes=classes, **form)
+    parts: Parts = {split: Split(x[split], y[split]) for split in x}
+    return Source(str(path), schema, parts, tuple(notes))
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name; UserError when it cannot be read or holds objects."""
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise UserError(f"{path} is a single array, not an .npz file. {_EXPECTED}")
+        with file:
+            return {name: file[name] for name in file.files}
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except ValueError as error:  # numpy's word for Python objects, which would need pickle
+        raise UserError(
+            f"{path} cannot be read: {error}. Save plain arrays of numbers with numpy.savez"
+        ) from None
+
+
+def inputs(x: np.ndarray, where: str) -> np.ndarray:
+    """Images as uint8 N H W C (C 1, 3 or 4), other inputs as float32 N D; UserError if neither."""
+    if not x.size:
+        raise UserError(f"{where} is empty: its shape is {x.shape}")
+    if x.ndim == 2:
+        return numbers(x, where)
+    if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (1, 3, 4)):
+        raise UserError(
+            f"{where} has the shape {x.shape}: expected N H W or N H W C (C 1, 3 or 4) for images, "
+            "N D for other inputs"
+        )
+    try:
+        images = pixels(x)
+    except ValueError as error:
+        raise UserError(f"{where} holds no images: {error}") from None
+    return images if images.ndim == 4 else images[..., None]
+
+
+def numbers(values: np.ndarray, where: str) -> np.ndarray:
+    """Values as float32; UserError when any is no finite number."""
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"{where} has the type {values.dtype}: expected numbers")
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(values, dtype=np.float32)
+    bad = np.argwhere(~np.isfinite(result))
+    if len(bad):
+        place = tuple(int(i) for i in bad[0])
+        raise UserError(
+            f"{where}: {len(bad)} of its values are no finite float32 numbers, the first at "
+            f"{list(place)} ({values[place]}): leave those examples out or fill them"
+        )
+    return result
+
+
+def _targets(y: np.ndarray, count: int, where: str) -> np.ndarray:
+    """One target for each example: float32, or whole numbers or names as they are."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise UserError(
+            f"{where} has the shape {y.shape}: expected one value for each example "
+            "(for one-hot rows save their argmax)"
+        )
+    if len(y) != count:
+        raise UserError(f"{where} has {len(y)} values, but there are {count} examples in x")
+    if y.dtype.kind in "biuU":
+        return y.astype(np.int64) if y.dtype.kind in "biu" else y
+    return numbers(y, where)
+
+
+def _classes(
+    path: Path,
+    names: np.ndarray | None,
+    y: dict[SplitName, np.ndarray],
+    notes: list[str],
+) -> tuple[tuple[str, ...], dict[SplitName, np.ndarray]]:
+    """The names of the classes, and the targets as numbers 0..K-1 of them."""
+    for split, labels in y.items():
+        if labels.dtype.kind != y["train"].dtype.kind:
+            raise UserError(
+                f"{path}: y of train is {y['train'].dtype}, y of {split} {labels.dtype}"
+            )
+    if names is not None:
+        classes = tuple(str(name) for name in names.reshape(-1))
+        known = np.arange(len(classes)) if y["train"].dtype.kind != "U" else np.array(classes)
+    else:
+        known = np.unique(y["train"])
+        classes = tuple(str(label) for label in known)
+        if known.dtype.kind != "U" and not np.array_equal(known, np.arange(len(known))):
+            notes.append(f"y: the labels {some(classes, 5)} are the classes 0 to {len(known) - 1}")
+    if len(classes) < 2:
+        raise UserError(
+            f"{path}: classification needs at least two classes, found only {some(classes)} in y"
+        )
+    for split, labels in y.items():
+        absent = np.setdiff1d(labels, known)
+        if len(absent):
+            expected = "train" if names is None else f"0 to {len(classes) - 1} or the names"
+            raise UserError(
+                f"{path}: y of {split} has labels out of range: {some(map(str, absent))}; expected "
+                f"those of {expected}: {some(classes, 10)}"
+            )
+    order = np.argsort(known)
+    return classes, {
+        split: order[np.searchsorted(known[order], labels)].astype(np.int64)
+        for split, labels in y.items()
+    }
+
+
+def _squared(
+    x: dict[SplitName, np.ndarray], config: DataConfig, notes: list[str]
+) -> dict[SplitName, np.ndarray]:
+    """Images with as many rows as columns, and no transparency."""
+    height, width, channels = x["train"].shape[1:]
+    side = config.image_size or min(height, width)
+    if height != width:
+        notes.append(
+            f"images: all {width}x{height} (width x height), brought to {side}x{side}: the short "
+            "side is resized, the long one cropped at the centre"
+        )
+    if channels == 4:
+        notes.append("images with 4 channels: taken as RGBA, laid on white")
+    kept = 3 if channels == 4 else channels
+    return {split: refit(array, (side, side), kept) for split, array in x.items()}
+
+
+_EXPECTED = "Expected arrays x and y, or x_train, y_train (and x_val, y_val, x_test, y_test)"

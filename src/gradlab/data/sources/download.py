@@ -1,0 +1,115 @@
+"""Published files: taken from the cache folder, else from their publisher, always checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradlab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file: its name, its SHA-256, and the addresses to try in order."""
+
+    name: str
+    sha256: str
+    urls: tuple[str, ...]
+
+
+def cache_folder() -> Path:
+    """Where published files are kept: GRADLAB_DATA, else the platform's cache folder.
+
+    The layout is `<dataset>/<file name as published>`.
+    """
+    given = os.environ.get("GRADLAB_DATA")
+    if given:
+        return Path(given).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("gradlab"))
+
+
+def fetch(dataset: str, filename: str, urls: Sequence[str], sha256: str) -> Path:
+    """The path of one published file; see `fetch_all`."""
+    return fetch_all(dataset, [Remote(filename, sha256, tuple(urls))])[0]
+
+
+def fetch_all(dataset: str, files: Sequence[Remote]) -> list[Path]:
+    """The paths of a set's files, in order; what is not in the cache is downloaded into it.
+
+    UserError when a file in the cache is not the published one, or when a file can be had from
+    none of its addresses: then each missing file of the set is named, with where to get it and
+    where to put it.
+    """
+    folder = cache_folder() / dataset
+    missing = [file for file in files if not (folder / file.name).is_file()]
+    for file in files:
+        if file not in missing:
+            check(folder / file.name, file.sha256)
+    for file in missing:
+        reasons = download(folder, file)
+        if reasons:
+            still = [file for file in missing if not (folder / file.name).is_file()]
+            raise UserError(_absent(dataset, folder, still, reasons))
+    return [folder / file.name for file in files]
+
+
+def check(path: Path, sha256: str) -> None:
+    """UserError when the content of `path` does not have this SHA-256."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    if found != sha256:
+        raise UserError(
+            f"{path} is not the published file: expected SHA-256 {sha256}, found {found}. "
+            "It was cut short or changed: delete it, and it is downloaded again"
+        )
+
+
+def download(folder: Path, file: Remote) -> list[str]:
+    """Put a file into `folder`, from the first address that has it.
+
+    Returns nothing when it is there, else why each address failed. The file appears under its
+    name only when it is whole and its checksum is right.
+    """
+    import pooch
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the cache folder {folder}: {error.strerror or error}. Set the "
+            "environment variable GRADLAB_DATA to a folder that can be written"
+        ) from None
+    reasons = []
+    for url in file.urls:
+        try:
+            pooch.retrieve(url, f"sha256:{file.sha256}", fname=file.name, path=folder)
+            return []
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+            reasons.append(f"{url}: {_first_line(error)}")
+    return reasons
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__
+
+
+def _absent(dataset: str, folder: Path, files: Sequence[Remote], reasons: list[str]) -> str:
+    lines = [f"{dataset} is not complete in the cache and cannot be downloaded. Missing:"]
+    for file in files:
+        lines.append(f"  {folder / file.name}")
+        lines += [f"    from {url}" for url in file.urls]
+    lines.append(f"Get each file from one of its addresses and put it at the path above it{_ENV}")
+    lines += ["What failed:", *(f"  {reason}" for reason in reasons)]
+    return "\n".join(lines)
+
+
+_ENV = ",\nor set the environment variable GRADLAB_DATA to a folder that holds <dataset>/<file>."

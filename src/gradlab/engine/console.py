@@ -1,0 +1,96 @@
+"""Live progress on the terminal's error stream, or in a notebook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeRemainingColumn
+
+from gradlab.engine.fit import Observer, Progress
+
+
+class Console(Observer):
+    """A bar that moves with the steps, and a line for each epoch.
+
+    Where there is no terminal only the lines are written.
+    """
+
+    def __init__(self, record: dict[str, Any], epochs: int) -> None:
+        self.record, self.epochs = record, epochs
+        self.steps = -(-record["dataset"]["counts"]["train"] // batch_size(record))
+        self.console = RichConsole(stderr=True)
+        self.bars = Bars(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.bar: TaskID | None = None
+
+    def started(self, progress: Progress) -> None:
+        """Say what is trained on what, and where."""
+        recipe, dataset = self.record["recipe"], self.record["dataset"]
+        counts = ", ".join(f"{name} {count:,}" for name, count in dataset["counts"].items())
+        self.say(f"{recipe['name']} on {dataset['name']} ({counts}), seed {recipe['seed']}")
+        self.say(
+            f"device {recipe['device']}, {recipe['precision']}, {recipe['threads']} threads"
+        )
+        for note in self.record["notes"]:
+            self.say(f"note: {note}")
+        if progress.step:
+            self.say(f"continued at step {progress.step} (epoch {progress.epoch + 1})")
+        self.bar = self.bars.add_task(
+            "", total=self.epochs * self.steps, completed=progress.step,
+            epoch=progress.epoch + 1, epochs=self.epochs, said="",
+        )
+        self.bars.start()
+
+    def stepped(self, progress: Progress, line: dict[str, Any]) -> None:
+        """Move the bar."""
+        rate = progress.examples / max(progress.step_seconds, 1e-9)
+        said = f"loss {line['loss']:.4f}  " if "loss" in line else ""
+        if self.bar is not None:
+            self.bars.update(
+                self.bar, completed=progress.step, epoch=progress.epoch + 1,
+                said=f"{said}{rate:,.0f}/s",
+            )
+
+    def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
+        """A line for the epoch; of many epochs every so many."""
+        if progress.epoch % max(self.epochs // 20, 1) and progress.epoch + 1 < self.epochs:
+            return
+        figures = "  ".join(
+            f"{name} {in_words(name, value)}"
+            for name, value in line.items()
+            if name not in ("step", "epoch", "split", "seconds")
+        )
+        self.say(
+            f"epoch {line['epoch'] + 1:>3}/{self.epochs}  val {figures}  {line['seconds']:.1f} s"
+        )
+
+    def ended(self, progress: Progress) -> None:
+        """Take the bar away."""
+        self.bars.stop()
+        if progress.finished and progress.epoch < self.epochs:
+            self.say(f"stopped early: {progress.reason}")
+
+    def say(self, text: str) -> None:
+        """One plain line: names from a person's data are not read as markup."""
+        self.bars.console.print(text, markup=False, highlight=False)
+
+
+def batch_size(record: dict[str, Any]) -> int:
+    """The batch size of a run's recipe."""
+    return int(record["recipe"]["plan"]["batch_size"])
+
+
+def in_words(name: str, value: float) -> str:
+    """A metric as people write it.
+
+    >>> in_words("accuracy", 0.98765), in_words("loss", 0.04321)
+    ('98.77 %', '0.0432')
+    """
+    return f"{value:.2%}".replace("%", " %") if name == "accuracy" else f"{value:.4g}"

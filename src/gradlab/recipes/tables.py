@@ -1,0 +1,102 @@
+"""Recipes for tables: linear, logistic and softmax regression, the multilayer perceptron."""
+
+from __future__ import annotations
+
+from gradlab.config import (
+    Choice,
+    DataConfig,
+    OptimizerConfig,
+    Plan,
+    Recipe,
+    ScheduleConfig,
+    Target,
+)
+from gradlab.recipes import recipes
+
+recipes.add(
+    "linear_regression",
+    Recipe(
+        name="linear_regression",
+        summary="one linear map, squared error",
+        paper="Legendre (1805), Nouvelles methodes pour la determination des orbites des cometes",
+        departures=("fitted by gradient descent instead of the normal equations",),
+        model=Choice(name="linear"),
+        task=Choice(name="regression"),
+        data=DataConfig(name="diabetes", test=0.2),
+        optimizer=OptimizerConfig(name="momentum", lr=0.02, weight_decay=1e-3),
+        schedule=ScheduleConfig(name="cosine"),
+        plan=Plan(epochs=100, batch_size=32),
+        targets=(
+            Target(
+                dataset="diabetes", metric="r2", value=0.40,
+                source="ordinary least squares on this split (scikit-learn)",
+            ),
+        ),
+    ),
+)
+
+recipes.add(
+    "logistic_regression",
+    Recipe(
+        name="logistic_regression",
+        summary="one linear map and a sigmoid: one of two classes",
+        paper="Cox (1958), The regression analysis of binary sequences",
+        model=Choice(name="linear"),
+        task=Choice(name="binary"),
+        data=DataConfig(name="breast_cancer", test=0.2),
+        optimizer=OptimizerConfig(name="momentum", lr=0.1, weight_decay=1e-3),
+        schedule=ScheduleConfig(name="cosine"),
+        plan=Plan(epochs=50, updates=1500, batch_size=32),
+        targets=(
+            Target(
+                dataset="breast_cancer", metric="accuracy", value=0.95,
+                source="logistic regression on this split (scikit-learn)",
+            ),
+            Target(
+                dataset="titanic", metric="accuracy", value=0.78,
+                source="logistic regression on this split (scikit-learn)",
+            ),
+        ),
+    ),
+)
+
+recipes.add(
+    "softmax_regression",
+    Recipe(
+        name="softmax_regression",
+        summary="one linear map and a softmax: one of several classes",
+        paper="LeCun et al. (1998), Gradient-based learning applied to document recognition, III.C",
+        departures=("cross-entropy instead of squared error",),
+        model=Choice(name="linear"),
+        task=Choice(name="classification"),
+        data=DataConfig(name="digits"),
+        optimizer=OptimizerConfig(name="adamw", lr=3e-3, weight_decay=1e-2),
+        schedule=ScheduleConfig(name="cosine"),
+        plan=Plan(epochs=20, updates=1500, batch_size=128),
+        targets=(
+            Target(dataset="mnist", metric="accuracy", value=0.92, source="set for gradlab"),
+        ),
+    ),
+)
+
+recipes.add(
+    "mlp",
+    Recipe(
+        name="mlp",
+        summary="fully connected layers: any table, any small image",
+        paper="Rumelhart, Hinton and Williams (1986), Learning representations by "
+        "back-propagating errors",
+        departures=("ReLU, dropout and AdamW instead of sigmoid units and plain descent",),
+        model=Choice(name="mlp", widths=(800, 800), dropout=0.25),
+        data=DataConfig(name="digits"),
+        optimizer=OptimizerConfig(name="adamw", lr=2e-3, weight_decay=1e-2),
+        schedule=ScheduleConfig(name="one_cycle"),
+        plan=Plan(epochs=20, updates=1500, batch_size=256),
+        targets=(
+            Target(
+                dataset="mnist", metric="accuracy", value=0.984,
+                source="two hidden layers of 800 units, Simard et al. (2003), Table 1",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradlab.config import DataConfig
+from gradlab.data.dataset import Source
+from gradlab.data.sources import load, source
+from gradlab.errors import UserError
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (6, 8, 8, 3), np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def made(folder: Path, config: dict[str, Any] | None = None, **arrays: Any) -> Source:
+    path = folder / "set.npz"
+    np.savez(path, **arrays)
+    return source(DataConfig(name=str(path), **(config or {})))
+
+
+def test_colour_images(tmp_path: Path) -> None:
+    got = made(tmp_path, x=IMAGES, y=LABELS)
+    assert np.array_equal(got.parts["train"].x, IMAGES)
+    assert got.parts["train"].y.dtype == np.int64
+    assert np.array_equal(got.parts["train"].y, LABELS)
+    assert (got.schema.kind, got.schema.shape) == ("image", (3, 8, 8))
+    assert got.schema.classes == ("0", "1", "2") and got.notes == ()
+
+
+def test_grey_images_as_they_come(tmp_path: Path) -> None:
+    grey = IMAGES[..., 0]
+    for x in (grey, grey.astype(np.int64), (grey / 255).astype(np.float32)):
+        got = made(tmp_path, x=x, y=LABELS)
+        assert got.schema.shape == (1, 8, 8)
+        assert np.array_equal(got.parts["train"].x[..., 0], grey)
+
+
+def test_images_in_another_form(tmp_path: Path) -> None:
+    got = made(tmp_path, {"image_size": 4, "channels": 1}, x=IMAGES, y=LABELS)
+    assert got.parts["train"].x.shape == (6, 4, 4, 1) and got.schema.shape == (1, 4, 4)
+    oblong = made(tmp_path, x=RNG.integers(0, 256, (6, 8, 12), np.uint8), y=LABELS)
+    assert oblong.schema.shape == (1, 8, 8) and "12x8" in oblong.notes[0]
+    clear = np.zeros((6, 8, 8, 4), np.uint8)
+    got = made(tmp_path, x=clear, y=LABELS)
+    assert got.schema.shape == (3, 8, 8) and got.parts["train"].x.min() == 255
+    assert "laid on white" in got.notes[0]
+
+
+def test_inputs_and_splits(tmp_path: Path) -> None:
+    x = RNG.normal(size=(6, 5))
+    got = made(tmp_path, x_train=x, y_train=LABELS, x_val=x[:3], y_val=LABELS[:3])
+    assert (got.schema.kind, got.schema.shape) == ("array", (5,))
+    assert got.parts["train"].x.dtype == np.float32 and set(got.parts) == {"train", "val"}
+    assert np.allclose(got.parts["val"].x, x[:3])
+
+
+def test_float_targets_are_numbers(tmp_path: Path) -> None:
+    got = made(tmp_path, x=RNG.normal(size=(6, 5)), y=np.arange(6) / 2)
+    assert got.schema.target == "number" and got.parts["train"].y.dtype == np.float32
+    assert got.parts["train"].y.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+
+
+def test_labels_that_are_mapped(tmp_path: Path) -> None:
+    got = made(tmp_path, x=IMAGES, y=np.array([[1], [-1], [1], [-1], [1], [7]]))
+    assert got.schema.classes == ("-1", "1", "7")
+    assert got.parts["train"].y.tolist() == [1, 0, 1, 0, 1, 2]
+    assert "-1, 1, 7 are the classes 0 to 2" in got.notes[0]
+    got = made(tmp_path, x=IMAGES, y=np.array(["cat", "ant", "cat", "bee", "ant", "bee"]))
+    assert got.schema.classes == ("ant", "bee", "cat")
+    assert got.parts["train"].y.tolist() == [2, 0, 2, 1, 0, 1]
+
+
+def test_names_of_the_classes(tmp_path: Path) -> None:
+    names = np.array(["zebra", "ant", "bee"])
+    got = made(tmp_path, x=IMAGES, y=LABELS, classes=names)
+    assert got.schema.classes == ("zebra", "ant", "bee")
+    assert got.parts["train"].y.tolist() == LABELS.tolist()
+    got = made(tmp_path, x=IMAGES, y=names[LABELS], classes=names)
+    assert got.parts["train"].y.tolist() == LABELS.tolist()
+
+
+def test_load_cuts_the_splits(tmp_path: Path) -> None:
+    x = RNG.integers(0, 256, (40, 8, 8), np.uint8)
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(40) % 2)
+    dataset = load(DataConfig(name=str(tmp_path / "set.npz")))
+    assert sum(dataset.counts.values()) == 40 and set(dataset.counts) == {"train", "val", "test"}
+    assert len(dataset.schema.mean) == 1
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"x": IMAGES}, "no array 'y'"),
+    ({"y": LABELS}, "no array 'x'"),
+    ({"x_train": IMAGES, "y": LABELS}, "no array 'y_train'"),
+    ({"x": IMAGES, "y": LABELS[:5]}, "5 values, but there are 6 examples"),
+    ({"x": IMAGES, "y": np.eye(3)[LABELS]}, "argmax"),
+    ({"x": IMAGES[:0], "y": LABELS[:0]}, "empty"),
+    ({"x": IMAGES[..., None], "y": LABELS}, "shape"),
+    ({"x": IMAGES[..., :2], "y": LABELS}, "C 1, 3 or 4"),
+    ({"x": IMAGES.astype(np.float32), "y": LABELS}, "not 0 to 1"),
+    ({"x": IMAGES.astype(np.int64) - 1, "y": LABELS}, "from -1 to"),
+    ({"x": IMAGES, "y": np.array([0, 1, 2, 0, 1, np.nan])}, r"first at \[5\]"),
+    ({"x": np.full((6, 5), np.inf), "y": LABELS}, "30 of its values are no finite"),
+    ({"x": np.full((6, 5), "a"), "y": LABELS}, "expected numbers"),
+    ({"x": IMAGES, "y": np.zeros(6, int)}, "at least two classes, found only 0"),
+    ({"x": IMAGES, "y": LABELS, "classes": np.array(["a", "b"])}, "out of range: 2"),
+    ({"x": IMAGES, "y": LABELS - 1, "classes": np.array(["a", "b"])}, "out of range: -1"),
+    ({"x_train": IMAGES, "y_train": LABELS, "x_val": IMAGES, "y_val": LABELS + 1}, "val has .* 3"),
+    (
+        {"x_train": IMAGES, "y_train": LABELS, "x_val": IMAGES[:, :4], "y_val": LABELS},
+        "differ in shape",
+    ),
+    ({"x": IMAGES, "y": np.array([0, "a", 1, 2, 0, 1], object)}, "Save plain arrays"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "message"), BAD)
+def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        made(tmp_path, **arrays)
+    assert "set.npz" in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut short"])
+def test_file_that_is_no_npz(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "set.npz").write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read"):
+        source(DataConfig(name=str(tmp_path / "set.npz")))
+
+
+def test_single_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", IMAGES)
+    (tmp_path / "set.npy").rename(tmp_path / "set.npz")
+    with pytest.raises(UserError, match="single array"):
+        source(DataConfig(name=str(tmp_path / "set.npz")))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradlab.config import DataConfig
+from gradlab.data import sources
+from gradlab.data.sources import datasets, get, load, source
+from gradlab.errors import UserError
+
+
+def test_unknown_name_gives_the_nearest() -> None:
+    with pytest.raises(UserError) as error:
+        source(DataConfig(name="mnits"))
+    message = str(error.value)
+    assert "'mnits' is neither a named dataset nor a path" in message
+    assert "Did you mean 'mnist'?" in message and "cifar10" in message
+    with pytest.raises(UserError, match="unknown dataset 'mnits'"):
+        get("mnits")
+
+
+def test_a_name_goes_before_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert source(DataConfig(name="digits")).name == "digits"
+    with pytest.raises(UserError, match="no image"):
+        source(DataConfig(name="./digits"))
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.txt", "a.tar.zst", "a"])
+def test_kind_that_is_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match="not read. Expected a folder of images"):
+        source(DataConfig(name=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "A.CSV", "a.parquet"])
+def test_tables_go_to_their_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from gradlab.data.sources import tables
+
+    seen: list[Path] = []
+    monkeypatch.setattr(
+        tables, "table_source", lambda path, config: seen.append(path) or datasets["digits"](config)
+    )
+    (tmp_path / name).write_bytes(b"x")
+    source(DataConfig(name=str(tmp_path / name)))
+    assert seen == [tmp_path / name]
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    np.savez(tmp_path / "a.npz", x=np.zeros((4, 3)), y=np.array([0, 1, 0, 1]))
+    assert source(DataConfig(name="~/a.npz")).schema.shape == (3,)
+
+
+def test_named_images_in_another_form() -> None:
+    plain = source(DataConfig(name="digits"))
+    made = source(DataConfig(name="digits", image_size=16, channels=3))
+    assert made.schema.shape == (3, 16, 16) and made.schema.classes == plain.schema.classes
+    x = made.parts["train"].x
+    assert x.shape == (1797, 16, 16, 3) and np.array_equal(x[..., 0], x[..., 2])
+    assert made.notes == ("images: 8x8, 1 channels, made 16x16, 3",)
+    assert np.array_equal(made.parts["train"].y, plain.parts["train"].y)
+    assert source(DataConfig(name="digits", image_size=8)).parts["train"].x.shape[1:] == (8, 8, 1)
+
+
+def test_load_completes_the_splits() -> None:
+    dataset = load(DataConfig(name="digits"))
+    assert set(dataset.counts) == {"train", "val", "test"} and sum(dataset.counts.values()) == 1797
+    assert len(dataset.schema.mean) == 1
+
+
+def test_get_of_an_embedded_set() -> None:
+    assert sources.get("digits") == []

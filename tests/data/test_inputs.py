@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradlab.data.dataset import Schema
+from gradlab.data.inputs import image_files, read, read_noted
+from gradlab.errors import UserError
+
+GREY = Schema(kind="image", shape=(1, 8, 8), target="class", classes=("a", "b"))
+COLOUR = Schema(kind="image", shape=(3, 8, 8), target="class", classes=("a", "b"))
+ARRAY = Schema(kind="array", shape=(3,), target="class", classes=("a", "b"))
+PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, name in enumerate(("c.png", "a.png", "sub/b.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(PIXELS + np.uint8(number)).save(tmp_path / name)
+    (tmp_path / "list.txt").write_text("x", encoding="utf-8")
+    (tmp_path / ".hidden.png").write_bytes(b"x")
+    return tmp_path
+
+
+def test_files_in_the_order_given(folder: Path) -> None:
+    x, names = read(GREY, [folder / "c.png", str(folder / "a.png")])
+    assert x.shape == (2, 8, 8, 1) and x.dtype == np.uint8
+    assert np.array_equal(x[0, ..., 0], PIXELS) and np.array_equal(x[1, ..., 0], PIXELS + 1)
+    assert names == (str(folder / "c.png"), str(folder / "a.png"))
+
+
+def test_folders_and_globs_are_sorted(folder: Path) -> None:
+    _, names = read(GREY, [folder])
+    assert names == tuple(str(folder / n) for n in ("a.png", "c.png", "sub/b.png"))
+    assert image_files(f"{folder}/*") == [folder / "a.png", folder / "c.png"]
+    assert image_files(f"{folder}/**/b*.png") == [folder / "sub" / "b.png"]
+
+
+def test_name_with_brackets_is_a_file_first(folder: Path) -> None:
+    Image.fromarray(PIXELS).save(folder / "x[1].png")
+    assert image_files(folder / "x[1].png") == [folder / "x[1].png"]
+
+
+def test_arrays_and_pictures(folder: Path) -> None:
+    inputs: list[Any] = [
+        PIXELS,  # H W
+        PIXELS[..., None],  # H W C
+        np.stack([PIXELS, PIXELS]),  # N H W
+        PIXELS[None, ..., None] / 255,  # N H W C, from 0 to 1
+        Image.fromarray(PIXELS),
+        folder / "c.png",
+        PIXELS.tolist(),
+    ]
+    x, names = read(GREY, inputs)
+    assert x.shape == (8, 8, 8, 1) and all(np.array_equal(row[..., 0], PIXELS) for row in x)
+    assert names == ("1", "2", "3", "4", "5", "6", str(folder / "c.png"), "8")
+
+
+def test_inputs_take_the_form_of_the_schema() -> None:
+    x, _, notes = read_noted(COLOUR, [Image.new("L", (20, 10), 7), np.full((30, 30), 9, np.uint8)])
+    assert x.shape == (2, 8, 8, 3) and x[0].max() == 7 and x[1].min() == 9
+    assert "grey, converted to colour (input 1)" in notes[0]
+    assert notes[1] == "input 2: 1 channels, made 3"
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    x, _, notes = read_noted(GREY, [clear, np.zeros((8, 8, 4), np.uint8)])
+    assert x.min() == 255 and "laid on white" in notes[1]
+
+
+def test_images_are_read_as_in_training(tmp_path: Path) -> None:
+    from gradlab.config import DataConfig
+    from gradlab.data.sources import source
+
+    rng = np.random.default_rng(0)
+    for name in ("ants/0.jpg", "ants/1.jpg", "bees/0.jpg", "bees/1.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (300, 200, 3), np.uint8)).save(tmp_path / name)
+    made = source(DataConfig(name=str(tmp_path), image_size=24))
+    x, _ = read(made.schema, [tmp_path])
+    assert np.array_equal(x, made.parts["train"].x)
+
+
+def test_arrays_of_numbers(tmp_path: Path) -> None:
+    x, names = read(ARRAY, [[1, 2, 3], np.ones((2, 3)), np.array([4, 5, 6])])
+    assert x.dtype == np.float32 and names == ("1", "2", "3", "4")
+    assert x.tolist() == [[1, 2, 3], [1, 1, 1], [1, 1, 1], [4, 5, 6]]
+    np.savez(tmp_path / "a.npz", x=np.zeros((5, 3)))
+    assert read(ARRAY, [tmp_path / "a.npz"])[0].shape == (5, 3)
+    np.savez(tmp_path / "b.npz", x=PIXELS[None])
+    assert np.array_equal(read(GREY, [tmp_path / "b.npz"])[0][0, ..., 0], PIXELS)
+
+
+def test_tables_go_to_their_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradlab.data.sources import tables
+
+    def rows(schema: Schema, given: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+        count = len(given) if isinstance(given, list) else 4
+        return np.zeros((count, 2), np.float32), tuple(str(n + 1) for n in range(count))
+
+    monkeypatch.setattr(tables, "read_rows", rows)
+    table = Schema(kind="table", shape=(2,), target="number")
+    assert read(table, ["a.csv"])[1] == ("1", "2", "3", "4")
+    assert read(table, [{"a": 1}, {"a": 2}])[1] == ("1", "2")
+    with pytest.raises(UserError, match="found ndarray"):
+        read(table, [np.zeros(2)])
+
+
+BAD: list[tuple[Schema, list[Any], str]] = [
+    (GREY, [], "nothing to predict"),
+    (GREY, ["absent.png"], "no file absent.png"),
+    (GREY, ["absent/*.png"], "has no image"),
+    (GREY, [np.zeros(8, np.uint8)], r"input 1 has the shape \(8,\)"),
+    (GREY, [np.zeros((8, 8), np.uint8), np.zeros((2, 8, 8, 2), np.uint8)], "input 2 has the shape"),
+    (GREY, [np.zeros((0, 8, 8), np.uint8)], "shape"),
+    (GREY, [np.full((8, 8), 200.0)], "not 0 to 1"),
+    (GREY, [np.full((8, 8), np.nan)], "not 0 to 1"),
+    (GREY, [{"a": 1}], "type dict"),
+    (GREY, [3], "type int"),
+    (GREY, [[[1, 2], [3]]], "differ in length"),
+    (ARRAY, [[1, 2]], "expected 3 values"),
+    (ARRAY, [1, 2, 3], "type int"),
+    (ARRAY, [[1, 2, float("nan")]], "no finite"),
+    (ARRAY, ["a.png"], "type str"),
+    (ARRAY, ["absent.npz"], "cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("schema", "inputs", "message"), BAD, ids=[case[2] for case in BAD])
+def test_inputs_that_do_not_fit(schema: Schema, inputs: list[Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(schema, inputs)
+
+
+def test_files_that_are_no_images(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"hello")
+    with pytest.raises(UserError, match=r"a\.jpg: it is no image"):
+        read(GREY, [tmp_path / "a.jpg"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="has no image"):
+        read(GREY, [tmp_path / "empty"])
+    Image.fromarray(PIXELS).save(tmp_path / "b.png")
+    whole = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(whole[:-30])
+    with Image.open(tmp_path / "b.png") as picture, pytest.raises(UserError, match="input 1"):
+        read(GREY, [picture])

@@ -1,0 +1,229 @@
+import ast
+import inspect
+import os
+import signal
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from gradlab.config import Plan
+from gradlab.engine import Diverged, Interrupted, Observer, Progress, RunFolder, fit
+from gradlab.engine import fit as fit_function
+from gradlab.errors import UserError
+
+
+class Descent:
+    """The smallest task there is: no network, no dataset, one parameter that rolls to 3."""
+
+    def __init__(self, lr=0.1, steps=10, poison=None):
+        self.w = torch.zeros(1)
+        self.lr, self.steps, self.poison = lr, steps, poison
+        self.place = (-1, 0)
+        self.count = 0
+
+    def batches(self, epoch):
+        start = self.place[1] if self.place[0] == epoch else 0
+        for index in range(start, self.steps):
+            self.place = (epoch, index + 1)
+            yield index
+
+    def step(self, batch):
+        noise = torch.rand(1)
+        loss = ((self.w - 3) ** 2).sum()
+        self.w = self.w - self.lr * (2 * (self.w - 3) + 0.01 * (noise - 0.5))
+        self.count += 1
+        if self.count == self.poison:
+            loss = loss * float("nan")
+        return {"loss": loss, "lr": self.lr, "examples": 2}
+
+    def evaluate(self, split):
+        return {"loss": float((self.w - 3).abs())}
+
+    def state(self):
+        return {
+            "model": {"w": self.w}, "place": list(self.place), "count": self.count,
+            "generator": torch.get_rng_state(),
+        }
+
+    def load_state(self, state):
+        self.w, self.place, self.count = state["model"]["w"], tuple(state["place"]), state["count"]
+        torch.set_rng_state(state["generator"])
+
+
+def folder(tmp_path, name="a"):
+    return RunFolder.create(tmp_path, name, name, {"recipe": {}})
+
+
+def unbroken(tmp_path, **plan):
+    torch.manual_seed(7)
+    task = Descent()
+    fit(task, Plan(epochs=4, log_steps=3, **plan), folder(tmp_path, "unbroken"))
+    return task.w
+
+
+class Killer(Observer):
+    """Stops the training from outside at a step or an epoch, as a signal would."""
+
+    def __init__(self, step=None, epoch=None, number=signal.SIGINT):
+        self.step, self.epoch, self.number = step, epoch, number
+
+    def stepped(self, progress, line):
+        if self.step is not None and progress.step >= self.step:
+            os.kill(os.getpid(), self.number)
+
+    def evaluated(self, progress, line):
+        if self.epoch == progress.epoch:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", [{"step": 3}, {"step": 15}, {"epoch": 1}])
+def test_a_signal_saves_and_the_resumed_training_ends_bit_for_bit_the_same(
+    tmp_path, number, where
+):
+    expected = unbroken(tmp_path)
+    torch.manual_seed(7)
+    run, plan = folder(tmp_path, "stopped"), Plan(epochs=4, log_steps=3)
+    with pytest.raises(Interrupted) as stopped:
+        fit(Descent(), plan, run, [Killer(**where, number=number)])
+    assert stopped.value.signal == number
+    torch.manual_seed(99)
+    task = Descent()
+    progress = fit(task, plan, run)
+    assert torch.equal(task.w, expected)
+    assert progress.finished and progress.step == 40 and progress.examples == 80
+    steps = [line["steps"] for line in run.lines() if line.get("split") == "train"]
+    assert sum(steps) == 40
+
+
+def test_a_finished_run_takes_no_further_step(tmp_path):
+    run, plan = folder(tmp_path), Plan(epochs=2)
+    fit(Descent(), plan, run)
+    task = Descent()
+    assert fit(task, plan, run).finished
+    assert task.count == 20
+
+
+def test_best_is_the_epoch_with_the_best_val_and_patience_ends_the_training(tmp_path):
+    values = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+
+    class Scripted(Descent):
+        def evaluate(self, split):
+            assert split == "val"
+            return {"loss": next(values)}
+
+    run = folder(tmp_path)
+    progress = fit(Scripted(), Plan(epochs=6, patience=2), run)
+    assert (progress.best, progress.best_epoch, progress.epoch) == (1.0, 1, 4)
+    assert progress.reason == "no better loss for 2 epochs"
+    saved, _ = run.load("best")
+    assert saved["best_epoch"] == 1 and saved["step"] == 20
+
+
+def test_a_goal_of_max_prefers_larger_values(tmp_path):
+    values = iter([0.1, 0.9, 0.5])
+
+    class Scripted(Descent):
+        def evaluate(self, split):
+            return {"accuracy": next(values)}
+
+    plan = Plan(epochs=3, monitor="accuracy", goal="max")
+    assert fit(Scripted(), plan, folder(tmp_path)).best_epoch == 1
+
+
+def test_nan_stops_at_its_step_and_keeps_the_good_checkpoint(tmp_path):
+    run = folder(tmp_path)
+    with pytest.raises(Diverged, match=r"step 24 \(epoch 3\) at learning rate 0.1: the loss is nan"):
+        fit(Descent(poison=25), Plan(epochs=4, log_steps=4), run)
+    progress, state = run.load("last")
+    assert progress["step"] == 20 and torch.isfinite(state["model"]["w"]).all()
+
+
+def test_a_loss_that_grows_beyond_measure_stops_the_training(tmp_path):
+    with pytest.raises(Diverged, match="the loss has grown to"):
+        fit(Descent(lr=1.2), Plan(epochs=4, log_steps=2), folder(tmp_path))
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    class Broken(Descent):
+        def evaluate(self, split):
+            self.w = self.w * float("inf")
+            return {}
+
+    run = folder(tmp_path)
+    with pytest.raises(Diverged, match="weights are not finite"):
+        fit(Broken(), Plan(epochs=4), run)
+    assert torch.isfinite(run.load("last")[1]["model"]["w"]).all()
+
+
+def test_an_unknown_metric_to_monitor_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no metric 'accuracy'; found loss"):
+        fit(Descent(), Plan(epochs=1, monitor="accuracy"), folder(tmp_path))
+
+
+def test_a_checkpoint_is_written_in_mid_epoch_when_it_is_due(tmp_path):
+    seen = []
+
+    class Watch(Observer):
+        def stepped(self, progress, line):
+            seen.append((progress.step, run.load("last")[0]["step"]))
+
+    run = folder(tmp_path)
+    fit(Descent(), Plan(epochs=1, checkpoint_seconds=0), run, [Watch()])
+    assert seen == [(i + 1, i) for i in range(10)]
+
+
+def test_the_task_is_asked_for_five_things_and_nothing_else(tmp_path):
+    asked = set()
+
+    class Counted:
+        def __init__(self):
+            self.inner = Descent()
+
+        def __getattr__(self, name):
+            asked.add(name)
+            return getattr(self.inner, name)
+
+    fit(Counted(), Plan(epochs=1), folder(tmp_path))
+    run = folder(tmp_path, "b")
+    with pytest.raises(Interrupted):
+        fit(Counted(), Plan(epochs=2, log_steps=2), run, [Killer(step=2)])
+    fit(Counted(), Plan(epochs=2), run)
+    assert asked == {"batches", "step", "evaluate", "state", "load_state"}
+
+
+def test_the_engine_stays_as_small_as_the_design_says(tmp_path):
+    source = Path(inspect.getsourcefile(fit_function))
+    text = source.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    assert len(Plan.model_fields) <= 25
+    methods = [name for name in vars(Observer) if not name.startswith("_")]
+    assert len(methods) <= 8
+    assert not [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and "gan" in n.id]
+
+
+def test_at_most_three_frames_of_gradlab_lie_between_fit_and_backward(tmp_path, monkeypatch):
+    import gradlab
+
+    seen = []
+    backward = torch.Tensor.backward
+
+    def spy(self, *args, **kwargs):
+        names, frame = [], inspect.currentframe().f_back
+        while frame is not None and frame.f_code is not fit_function.__code__:
+            if "gradlab" in frame.f_code.co_filename:
+                names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        seen.append(names)
+        return backward(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "backward", spy)
+    gradlab.train("softmax_regression", out=tmp_path, epochs=1, test=False, progress=False)
+    steps = [names for names in seen if "epoch" in names]
+    assert steps and all(len(names) <= 3 for names in steps), steps[:1]
+
+
+def test_progress_is_plain_data():
+    assert list(islice(vars(Progress()), 3)) == ["epoch", "step", "best"]
