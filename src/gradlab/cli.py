@@ -40,7 +40,7 @@ def list_recipes(*, json: Json = False) -> None:
     """List the recipes."""
     from gradlab.recipes import recipes
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "recipe": name,
             "summary": recipes[name].summary,
@@ -50,7 +50,8 @@ def list_recipes(*, json: Json = False) -> None:
         for name in recipes
     ]
     _print(
-        {"recipes": rows}, json,
+        {"recipes": rows},
+        json,
         lambda: _table(
             ("recipe", "what it is", "data", "targets on test"),
             [
@@ -69,7 +70,8 @@ def show(recipe: str, /, *, json: Json = False, **fields: Fields) -> None:
 
     chosen = find(recipe, _dotted(fields))
     _print(
-        chosen.model_dump(mode="json"), json,
+        chosen.model_dump(mode="json"),
+        json,
         lambda: _table(("field", "value", "meaning"), field_table(chosen)),
     )
 
@@ -89,9 +91,7 @@ def train(
     out: Annotated[Path, Parameter(help="the folder of runs")] = Path("runs"),
     name: Annotated[str | None, Parameter(help="the run's name (a fresh one)")] = None,
     test: Annotated[bool, Parameter(help="evaluate the test split at the end")] = True,
-    log: Annotated[
-        Literal["tensorboard"] | None, Parameter(help="write event files too")
-    ] = None,
+    log: Annotated[Literal["tensorboard"] | None, Parameter(help="write event files too")] = None,
     json: Json = False,
     **fields: Fields,
 ) -> None:
@@ -100,8 +100,14 @@ def train(
 
     given = {"data": data, "epochs": epochs, "seed": seed, "device": device}
     run = train_recipe(
-        recipe, out=out, name=name, test=test, log=(log,) if log else (),
-        precision=precision, **given, **_dotted(fields),
+        recipe,
+        out=out,
+        name=name,
+        test=test,
+        log=(log,) if log else (),
+        precision=precision,
+        **given,
+        **_dotted(fields),
     )
     _print_run(run, json)
 
@@ -112,9 +118,7 @@ def resume(
     /,
     *,
     test: Annotated[bool, Parameter(help="evaluate the test split at the end")] = True,
-    log: Annotated[
-        Literal["tensorboard"] | None, Parameter(help="write event files too")
-    ] = None,
+    log: Annotated[Literal["tensorboard"] | None, Parameter(help="write event files too")] = None,
     json: Json = False,
 ) -> None:
     """Continue a run that was stopped."""
@@ -142,8 +146,11 @@ def evaluate(
     opened = load(run)
     details = opened.details(split)
     record: dict[str, Any] = {
-        "run": str(run), "split": split, "metrics": details.metrics,
-        "classes": list(details.classes), "per_class": details.per_class,
+        "run": str(run),
+        "split": split,
+        "metrics": details.metrics,
+        "classes": list(details.classes),
+        "per_class": details.per_class,
         "confusion": None if details.confusion is None else details.confusion.tolist(),
     }
     _print(record, json, lambda: _print_details(record))
@@ -163,13 +170,16 @@ def predict(
     answers = load(run).predict(inputs)
     rows = [
         {
-            "input": answer.name, "answer": answer.answer, "probability": answer.probability,
+            "input": answer.name,
+            "answer": answer.answer,
+            "probability": answer.probability,
             "top": [list(pair) for pair in answer.top],
         }
         for answer in answers
     ]
     _print(
-        {"run": str(run), "predictions": rows}, json,
+        {"run": str(run), "predictions": rows},
+        json,
         lambda: _table(
             ("input", "answer", "probabilities"),
             [
@@ -188,9 +198,9 @@ def reproduce(
     data: Annotated[str | None, Parameter(help="one of the target's datasets (all)")] = None,
     seeds: Annotated[int, Parameter(help="how many seeds, from 0")] = 3,
     out: Annotated[Path, Parameter(help="the folder of runs")] = Path("runs"),
-    results: Annotated[
-        Path, Parameter(help="the table to write the row into")
-    ] = Path("docs/results.md"),
+    results: Annotated[Path, Parameter(help="the table to write the row into")] = Path(
+        "docs/results.md"
+    ),
     json: Json = False,
 ) -> None:
     """Run a recipe over several seeds and compare with its published targets."""
@@ -198,7 +208,8 @@ def reproduce(
 
     rows = run_all(recipe, data=data, seeds=seeds, out=out, results=results)
     _print(
-        {"recipe": recipe, "rows": [row.to_dict() for row in rows]}, json,
+        {"recipe": recipe, "rows": [row.to_dict() for row in rows]},
+        json,
         lambda: _table(
             ("dataset", "metric", "target", "mean", "deviation", "seeds", "reached"),
             [row.cells() for row in rows],
@@ -213,7 +224,8 @@ def data_list(*, json: Json = False) -> None:
 
     rows = [(name, (datasets[name].__doc__ or "").split("\n")[0]) for name in datasets]
     _print(
-        {"datasets": [{"name": name, "summary": said} for name, said in rows]}, json,
+        {"datasets": [{"name": name, "summary": said} for name, said in rows]},
+        json,
         lambda: _table(("dataset", "what it is"), rows),
     )
 
@@ -225,7 +237,8 @@ def data_get(name: str, /, *, json: Json = False) -> None:
 
     files = [str(path) for path in get(name)]
     _print(
-        {"dataset": name, "files": files}, json,
+        {"dataset": name, "files": files},
+        json,
         lambda: print("\n".join(files) or f"{name} comes with gradlab: nothing to download"),
     )
 
@@ -264,9 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         if not isinstance(error, Interrupted):
             raise
-        print(
-            f"gradlab: {error}. Continue with: gradlab resume {error.run.path}", file=sys.stderr
-        )
+        print(f"gradlab: {error}. Continue with: gradlab resume {error.run.path}", file=sys.stderr)
         raise SystemExit(128 + error.signal) from None
 
 
@@ -320,9 +331,7 @@ def _show_run(run: Run) -> None:
         ],
     )
     rate = summary["examples_per_second"]
-    print(
-        f"{summary['seconds']:.1f} s, {rate:,.0f} examples/s, best epoch {summary['best_epoch']}"
-    )
+    print(f"{summary['seconds']:.1f} s, {rate:,.0f} examples/s, best epoch {summary['best_epoch']}")
     print(f"report: {run.path / 'report.html'}")
 
 
@@ -335,8 +344,11 @@ def _print_details(record: dict[str, Any]) -> None:
         _table(
             ("class", "precision", "recall", "F1", "examples"),
             [
-                (name, *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
-                 f"{row['count']:.0f}")
+                (
+                    name,
+                    *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
+                    f"{row['count']:.0f}",
+                )
                 for name, row in record["per_class"].items()
             ],
         )

@@ -94,8 +94,24 @@ class ScheduleConfig(Config):
     gamma: float = Field(0.1, gt=0, lt=1, description="step and plateau: factor of each fall")
     patience: int = Field(3, ge=0, description="plateau: epochs without improvement before a fall")
     rise: float = Field(0.3, gt=0, lt=1, description="one_cycle: share of the training that rises")
-    start: float = Field(0.04, gt=0, le=1, description="one_cycle: first learning rate, of the peak")
+    start: float = Field(
+        0.04, gt=0, le=1, description="one_cycle: first learning rate, of the peak"
+    )
     end: float = Field(0.0, ge=0, le=1, description="cosine, one_cycle: last one, of the peak")
+
+
+class Transfer(Config):
+    """What a training begins with: initial values, or weights learnt before."""
+
+    init: Literal["default", "zeros", "constant", "normal", "xavier", "he", "orthogonal"] = Field(
+        "default", description="initial values (default: those that fit the family)"
+    )
+    weights: str = Field("", description="a .safetensors or .pth file, or a run, to begin with")
+    freeze: Literal["nothing", "features"] = Field(
+        "nothing", description="features: train only the last layer"
+    )
+    unfreeze_after: int = Field(0, ge=0, description="epochs after which all is trained (0: never)")
+    body_lr: float = Field(1.0, ge=0, description="learning rate of all but the last layer, times")
 
 
 class Plan(Config):
@@ -137,13 +153,14 @@ class Recipe(Config):
     model: Choice = Field(description="the network and its options")
     task: Choice = Field(Choice(name="auto"), description="what is asked, and its options")
     data: DataConfig = Field(DataConfig(), description="the dataset")
+    transfer: Transfer = Field(Transfer(), description="what the training begins with")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="the optimizer")
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="the learning rate over time")
     plan: Plan = Field(Plan(), description="how long, in what portions")
     seed: int = Field(0, ge=0, lt=2**31, description="owner of all randomness but the split")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of arithmetic")
-    threads: int = Field(0, ge=0, description="processor threads (0: as many as there are cores)")
+    threads: int = Field(0, ge=0, description="of the processor (0: OMP_NUM_THREADS, or all cores)")
 
 
 def validate(config: type[C], value: dict[str, Any], where: str) -> C:

@@ -101,7 +101,7 @@ def write_error(path: Path, error: OSError) -> UserError:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

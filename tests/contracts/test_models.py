@@ -173,11 +173,10 @@ def test_the_number_of_parameters_is_the_published_one(name):
 
 
 @swept
-@pytest.mark.parametrize("channels", [1, 3])
-def test_shapes_at_224_pixels(name, options, channels):
+def test_shapes_at_224_pixels(name, options):
     with torch.device("meta"):  # shapes without arithmetic
-        model = create(name, classes=9, in_channels=channels, image_size=224, **options).eval()
-        assert model(torch.empty(2, channels, 224, 224)).shape == (2, 9)
+        model = create(name, classes=9, in_channels=3, image_size=224, **options).eval()
+        assert model(torch.empty(2, 3, 224, 224)).shape == (2, 9)
 
 
 SMALLEST = ("lenet5", "lenet5_1998", "alexnet", "googlenet", "resnet18", "resnet20", "densenet121")

@@ -425,6 +425,15 @@ def test_examples_that_are_no_images():
         aug.augment(x, Augment(shift=1, flip=True), generator())
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_tensor_is_made_where_the_images_are(shape):
+    # Tensors of "meta" hold no values, but refuse to meet those of a CPU.
+    x = torch.empty(shape, dtype=torch.uint8, device="meta")
+    changed = aug.augment(x, Augment(**EVERY), generator())
+    assert changed.is_meta and changed.shape == x.shape
+    assert all(part.is_meta for part in aug.mixup(x.float(), x[:, 0, 0, 0], 0.2, generator()))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_same_images():
     for x in (images(shape) for shape in SHAPES):

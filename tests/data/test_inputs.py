@@ -41,6 +41,12 @@ def test_folders_and_globs_are_sorted(folder: Path) -> None:
     assert image_files(f"{folder}/**/b*.png") == [folder / "sub" / "b.png"]
 
 
+def test_order_of_a_glob_is_not_that_of_the_disk(tmp_path: Path) -> None:
+    for name in "hbkdaigcjfe":
+        Image.fromarray(PIXELS).save(tmp_path / f"{name}.png")
+    assert [path.stem for path in image_files(f"{tmp_path}/?.png")] == list("abcdefghijk")
+
+
 def test_name_with_brackets_is_a_file_first(folder: Path) -> None:
     Image.fromarray(PIXELS).save(folder / "x[1].png")
     assert image_files(folder / "x[1].png") == [folder / "x[1].png"]

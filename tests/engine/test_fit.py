@@ -43,7 +43,9 @@ class Descent:
 
     def state(self):
         return {
-            "model": {"w": self.w}, "place": list(self.place), "count": self.count,
+            "model": {"w": self.w},
+            "place": list(self.place),
+            "count": self.count,
             "generator": torch.get_rng_state(),
         }
 
@@ -80,9 +82,7 @@ class Killer(Observer):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", [{"step": 3}, {"step": 15}, {"epoch": 1}])
-def test_a_signal_saves_and_the_resumed_training_ends_bit_for_bit_the_same(
-    tmp_path, number, where
-):
+def test_a_signal_saves_and_the_resumed_training_ends_bit_for_bit_the_same(tmp_path, number, where):
     expected = unbroken(tmp_path)
     torch.manual_seed(7)
     run, plan = folder(tmp_path, "stopped"), Plan(epochs=4, log_steps=3)
@@ -135,7 +135,9 @@ def test_a_goal_of_max_prefers_larger_values(tmp_path):
 
 def test_nan_stops_at_its_step_and_keeps_the_good_checkpoint(tmp_path):
     run = folder(tmp_path)
-    with pytest.raises(Diverged, match=r"step 24 \(epoch 3\) at learning rate 0.1: the loss is nan"):
+    with pytest.raises(
+        Diverged, match=r"step 24 \(epoch 3\) at learning rate 0.1: the loss is nan"
+    ):
         fit(Descent(poison=25), Plan(epochs=4, log_steps=4), run)
     progress, state = run.load("last")
     assert progress["step"] == 20 and torch.isfinite(state["model"]["w"]).all()

@@ -63,7 +63,7 @@ def test_a_folder_that_is_no_run_is_refused(run, tmp_path):
     with pytest.raises(UserError, match=r"there is no run .*Runs there: .*mlp-digits-1"):
         RunFolder.open(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no recipe.json"):
+    with pytest.raises(UserError, match=r"no recipe\.json"):
         RunFolder.open(tmp_path / "empty")
     files.write_json(tmp_path / "empty" / "recipe.json", {"format": 99})
     with pytest.raises(UserError, match="format 1, found 99"):
@@ -88,7 +88,10 @@ def test_a_resumed_log_drops_what_is_repeated_and_a_line_cut_short(run):
     run.append({"event": "resume", "step": 20})
     run.append({"step": 30, "again": True})
     assert run.lines() == [
-        {"step": 10}, {"step": 20}, {"event": "resume", "step": 20}, {"step": 30, "again": True},
+        {"step": 10},
+        {"step": 20},
+        {"event": "resume", "step": 20},
+        {"step": 30, "again": True},
     ]
 
 

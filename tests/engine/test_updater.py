@@ -28,7 +28,7 @@ def batch(count: int = 8, seed: int = 1) -> Batch:
 
 def updater(model, *, rule="adamw", schedule=None, setup=CPU, **plan):
     return Updater(
-        model.named_parameters(),
+        [(1.0, list(model.named_parameters()))],
         OptimizerConfig(name=rule, lr=0.05, weight_decay=0.1),
         schedule or ScheduleConfig(),
         Plan(epochs=4, **plan),
@@ -135,8 +135,13 @@ def test_schedules_against_their_formulas():
     warm = rates("cosine", warmup=2)
     assert warm[:20] == pytest.approx([(i + 1) / 20 for i in range(20)])
     torch_cycle = torch.optim.lr_scheduler.OneCycleLR(
-        torch.optim.SGD([torch.zeros(1)], lr=1.0), 1.0, total_steps=101, pct_start=0.3,
-        div_factor=25, final_div_factor=1e9, cycle_momentum=False,
+        torch.optim.SGD([torch.zeros(1)], lr=1.0),
+        1.0,
+        total_steps=101,
+        pct_start=0.3,
+        div_factor=25,
+        final_div_factor=1e9,
+        cycle_momentum=False,
     )
     ours = rates("one_cycle", start=0.04, rise=0.3)
     assert max(ours) == pytest.approx(1.0) and ours.index(max(ours)) == 30

@@ -186,17 +186,17 @@ def test_a_gate_that_runs_last_is_not_taken_for_the_ending():
     assert codes(Gated(), nn.CrossEntropyLoss(), labels) == []
 
 
-def test_labels_are_checked_before_the_loss_is_called():
-    # On a GPU the call itself would end the process.
-    called = []
+def test_a_call_that_does_not_fit_is_not_made():
+    # On a GPU a label out of range would not raise, but end the process.
+    returned = []
 
     def loss(output, y):
-        value = F.cross_entropy(output, y)
-        called.append(True)
+        value = F.mse_loss(output, y)
+        returned.append(value)
         return value
 
-    assert codes(network(), loss, labels + 1) == ["labels-out-of-range"]
-    assert not called
+    assert codes(network(outputs=1), loss, numbers) == ["shapes-broadcast"]
+    assert not returned
 
 
 def test_classes_are_compared_with_outputs_and_with_labels_of_ones_own_loss():

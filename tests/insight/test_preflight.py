@@ -132,6 +132,13 @@ def test_a_parameter_changed_by_the_forward_pass_comes_back(generator):
     assert same(model.weight.detach(), before)
 
 
+def test_a_layer_that_works_in_place_leaves_the_batch_alone(generator):
+    x, y = images(generator)
+    before = x.clone()
+    preflight(nn.Sequential(nn.ReLU(inplace=True), Net()), F.cross_entropy, x, y)
+    assert same(x, before)
+
+
 def test_parameters_without_gradient_are_named(generator):
     x, y = images(generator)
     model = Net()

@@ -31,7 +31,7 @@ def test_images_that_are_too_small_are_refused():
 
 
 def test_a_table_is_refused():
-    with pytest.raises(UserError, match="not images.*'mlp'"):
+    with pytest.raises(UserError, match="the network 'mlp' or 'linear'"):
         create("lenet5_1998", classes=10, in_channels=13, image_size=0)
 
 

@@ -53,13 +53,11 @@ def test_without_residuals_the_shortcut_still_carries_the_image_and_the_plain_tw
 
 def test_a_plain_twin_has_the_same_parameters():
     with torch.device("meta"):
-        twins = [
+        residual, plain = (
             create(name, classes=10, in_channels=3, image_size=32).state_dict()
             for name in ("resnet56", "plain56")
-        ]
-    assert [{k: v.shape for k, v in state.items()} for state in twins][0] == {
-        k: v.shape for k, v in twins[1].items()
-    }
+        )
+    assert {k: v.shape for k, v in residual.items()} == {k: v.shape for k, v in plain.items()}
 
 
 def test_the_blocks_of_a_cifar_resnet_are_an_option():

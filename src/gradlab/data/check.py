@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from gradlab.config import DataConfig
 from gradlab.data.dataset import SPLITS, Parts, Schema, Source, finish
+from gradlab.data.decode import some
 from gradlab.data.sources import TABLES, datasets, examine
 from gradlab.errors import UnknownName, UserError
 
@@ -84,11 +85,11 @@ class Finding:
             lines += _table(self.counts, self.classes)
         for what, found in (("sizes", self.sizes), ("modes", self.modes)):
             if found:
-                most = [f"{key} ({count:,})" for key, count in Counter(found).most_common(SHOWN)]
-                lines.append(f"{what}: {_some(most, len(found))}")
+                most = [f"{key} ({count:,})" for key, count in Counter(found).most_common()]
+                lines.append(f"{what}: {some(most, SHOWN)}")
         if self.missing:
             shares = [f"{key} {share:.1%}" for key, share in self.missing.items()]
-            lines.append(f"missing values: {_some(shares, len(shares))}")
+            lines.append(f"missing values: {some(shares, SHOWN)}")
         lines += [f"note: {note}" for note in self.notes]
         lines += [str(issue) for issue in self.issues] or ["no issues"]
         return "\n".join(lines)
@@ -112,9 +113,9 @@ def check(config: DataConfig, imbalance: float = IMBALANCE) -> Finding:
             return Finding(**made | {"notes": notes}, issues=tuple(issues))
     try:
         source, photos = examine(config)
-    except UnknownName:
-        raise
     except UserError as error:
+        if path is None or isinstance(error, UnknownName):
+            raise
         return Finding(**made, issues=(Issue("error", str(error)), *issues))
     if path and path.suffix.lower() == ".npz":
         issues += _labels(path)
@@ -137,7 +138,7 @@ def _counts(schema: Schema, parts: Parts, limit: float, issues: list[Issue]) -> 
     """Examples by split and class."""
     made: dict[str, Any] = {
         "kind": schema.kind,
-        "target": f"{schema.target_name} ({schema.target})".strip(),
+        "target": f"{schema.target_name} ({schema.target})" if schema.target_name else "class",
         "counts": {name: len(split) for name, split in parts.items()},
     }
     if schema.target != "class":
@@ -152,7 +153,7 @@ def _counts(schema: Schema, parts: Parts, limit: float, issues: list[Issue]) -> 
     for name, counts in counted.items():
         absent = [schema.classes[number] for number in np.flatnonzero(counts == 0)]
         if absent:
-            what = f"{name} has no example of {len(absent)} of {len(schema.classes)} classes"
+            what = f"classes without an example in {name}: {len(absent)} of {len(schema.classes)}"
             issues.append(Issue("warning", what, _shown(absent)))
     totals = np.sum(list(counted.values()), axis=0)
     if totals.min() > 0:
@@ -179,7 +180,7 @@ def _images(source: Source, photos: tuple[Photo, ...], issues: list[Issue]) -> d
     good = [photo.look for photo in photos if not photo.look.error]
     if broken:
         where = _shown([f"{name}: {error}" for name, error in broken.items()])
-        what = f"{len(broken)} of {len(photos)} images cannot be read: remove or replace them"
+        what = f"images that cannot be read: {len(broken)} of {len(photos)}. Remove or replace them"
         issues.append(Issue("error", what, where))
     return {
         "sizes": dict(Counter(f"{look.width}x{look.height}" for look in good).most_common()),
@@ -209,13 +210,13 @@ def _duplicates(source: Source, files: bool, issues: list[Issue]) -> dict[str, A
     starts = np.cumsum([0, *map(len, parts)])
 
     def names(found: list[np.ndarray]) -> tuple[str, ...]:
-        return _shown((" = ".join(map(name, members)) for members in found), len(found))
+        return _shown([some(map(name, members), SHOWN) for members in found[:SHOWN]], len(found))
 
     def name(example: int) -> str:
         part = split[example]
         index = int(example - starts[part])
         label = parts[part].ids[index] if parts[part].ids else str(index)
-        return label if files else f"{given[part]} {label}"
+        return label if files else f"{given[part] if len(parts) > 1 else 'example'} {label}"
 
     inside = [members for members in sets if len(np.unique(split[members])) < len(members)]
     between = [members for members in sets if split[members[0]] != split[members[-1]]]
@@ -224,15 +225,15 @@ def _duplicates(source: Source, files: bool, issues: list[Issue]) -> dict[str, A
     leaks = sum(int(np.sum(split[members] > split[members[0]])) for members in between)
     if leaks:
         what = (
-            f"{leaks} examples are in several splits (a leak: what is learnt by heart counts as "
-            "understood); remove them from all but one"
+            f"examples of val and test that are in another split too: {leaks}. This is a leak: "
+            "what was learnt by heart counts as understood. Leave them in one split"
         )
         issues.append(Issue("error", what, names(between)))
     if copies:
-        what = f"{copies} examples repeat another of the same split"
+        what = f"examples that repeat another of the same split: {copies}"
         issues.append(Issue("warning", what, names(inside)))
     if torn and source.schema.target == "class":
-        what = f"{len(torn)} times, equal examples have different classes"
+        what = f"equal examples of different classes: {len(torn)} times"
         issues.append(Issue("warning", what, names(torn)))
     return {"copies": copies, "leaks": leaks}
 
@@ -249,10 +250,10 @@ def _columns(table: pl.DataFrame | np.ndarray, issues: list[Issue]) -> dict[str,
         constant = [name for name in constant if name not in missing]
     mostly = [f"{name}: {share:.1%}" for name, share in missing.items() if share > MOSTLY]
     if constant:
-        what = f"{len(constant)} columns are constant: nothing can be learnt from them"
+        what = f"constant columns, which teach nothing: {len(constant)}"
         issues.append(Issue("warning", what, _shown(constant)))
     if mostly:
-        what = f"{len(mostly)} columns lack more than {MOSTLY:.0%} of their values"
+        what = f"columns that lack more than {MOSTLY:.0%} of their values: {len(mostly)}"
         issues.append(Issue("warning", what, _shown(mostly)))
     return {"constant": tuple(constant), "missing": missing}
 
@@ -274,15 +275,10 @@ def _labels(path: Path) -> list[Issue]:
     return [Issue("warning", what, _shown([str(label) for label in labels]))]
 
 
-def _shown(names: Iterable[str], count: int | None = None) -> tuple[str, ...]:
-    """The first names, and how many there are beside; `count` of them where they have no length."""
-    listed = list(names) if count is None else [name for name, _ in zip(names, range(SHOWN))]
-    more = (len(listed) if count is None else count) - SHOWN
-    return (*listed[:SHOWN], *([f"and {more} more"] if more > 0 else []))
-
-
-def _some(names: list[str], count: int) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {count - SHOWN} more" if count > SHOWN else "")
+def _shown(places: Sequence[str], count: int = 0) -> tuple[str, ...]:
+    """The first places, and how many there are beside (of `count`, where some are not given)."""
+    more = (count or len(places)) - SHOWN
+    return (*places[:SHOWN], *([f"and {more} more"] if more > 0 else []))
 
 
 def _table(counts: dict[str, int], classes: dict[str, dict[str, int]]) -> list[str]:

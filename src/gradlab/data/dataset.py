@@ -144,7 +144,8 @@ def complete_splits(source: Source, config: DataConfig) -> tuple[Parts, tuple[st
         held = held_out(source.groups(train.x), label, share, rng)
         return train.take(np.flatnonzero(held)), train.take(np.flatnonzero(~held))
 
-    for owner, (name, share) in enumerate((("test", config.test), ("val", config.val))):
+    missing: tuple[tuple[SplitName, float], ...] = (("test", config.test), ("val", config.val))
+    for owner, (name, share) in enumerate(missing):
         if name in parts or share == 0:
             continue
         held, rest = cut(share, owner)
@@ -168,14 +169,15 @@ def held_out(
 ) -> np.ndarray:
     """A mask of about `share` of the examples of each label; equal examples go together."""
     first = np.unique(group, return_index=True)[1]
-    held = np.zeros(len(first), bool)
+    held: np.ndarray = np.zeros(len(first), bool)
     for value in np.unique(label[first]):
         members = np.flatnonzero(label[first] == value)
         count = round(share * len(members))
         if len(members) > 1:
             count = min(max(count, 1), len(members) - 1)
         held[rng.permutation(members)[:count]] = True
-    return held[group]
+    mask: np.ndarray = held[group]
+    return mask
 
 
 def content_groups(x: np.ndarray) -> np.ndarray:
@@ -199,7 +201,11 @@ def channel_statistics(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, .
     """
     if x.dtype == np.uint8:
         levels = np.arange(256) / 255.0
-        counts = [np.bincount(x[..., c].reshape(-1), minlength=256) for c in range(x.shape[-1])]
+        counts = np.zeros((x.shape[-1], 256), np.int64)
+        for start in range(0, len(x), 1024):  # bincount makes an int64 copy of what it counts
+            block = x[start : start + 1024]
+            for channel, count in enumerate(counts):
+                count += np.bincount(block[..., channel].reshape(-1), minlength=256)
         means = [float(np.average(levels, weights=c)) for c in counts]
         stds = [
             float(np.sqrt(np.average((levels - m) ** 2, weights=c)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
 from gradlab.engine.fit import Observer, Progress
 
@@ -35,16 +36,18 @@ class Console(Observer):
         recipe, dataset = self.record["recipe"], self.record["dataset"]
         counts = ", ".join(f"{name} {count:,}" for name, count in dataset["counts"].items())
         self.say(f"{recipe['name']} on {dataset['name']} ({counts}), seed {recipe['seed']}")
-        self.say(
-            f"device {recipe['device']}, {recipe['precision']}, {recipe['threads']} threads"
-        )
+        self.say(f"device {recipe['device']}, {recipe['precision']}, {recipe['threads']} threads")
         for note in self.record["notes"]:
             self.say(f"note: {note}")
         if progress.step:
             self.say(f"continued at step {progress.step} (epoch {progress.epoch + 1})")
         self.bar = self.bars.add_task(
-            "", total=self.epochs * self.steps, completed=progress.step,
-            epoch=progress.epoch + 1, epochs=self.epochs, said="",
+            "",
+            total=self.epochs * self.steps,
+            completed=progress.step,
+            epoch=progress.epoch + 1,
+            epochs=self.epochs,
+            said="",
         )
         self.bars.start()
 
@@ -54,7 +57,9 @@ class Console(Observer):
         said = f"loss {line['loss']:.4f}  " if "loss" in line else ""
         if self.bar is not None:
             self.bars.update(
-                self.bar, completed=progress.step, epoch=progress.epoch + 1,
+                self.bar,
+                completed=progress.step,
+                epoch=progress.epoch + 1,
                 said=f"{said}{rate:,.0f}/s",
             )
 

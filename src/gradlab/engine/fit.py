@@ -80,7 +80,7 @@ class Observer:
         """After the last step of this process, however it came about."""
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no error: all is saved
+class Interrupted(Exception):
     """A signal stopped the training; the checkpoint `last` holds its exact state."""
 
     def __init__(self, signal: int, run: RunFolder) -> None:
@@ -170,7 +170,10 @@ class _Loop:
         progress, window = self.progress, self.window
         self.window = []
         line: dict[str, Any] = {
-            "step": progress.step, "epoch": progress.epoch, "split": "train", "steps": len(window),
+            "step": progress.step,
+            "epoch": progress.epoch,
+            "split": "train",
+            "steps": len(window),
         }
         for key in window[-1]:
             values = _numbers([scalars[key] for scalars in window])
@@ -200,7 +203,9 @@ class _Loop:
         limit = progress.first_loss + (self.plan.divergence - 1) * abs(progress.first_loss)
         if mean > limit and mean > 1e-6:
             raise Diverged(
-                progress.step - 1, progress.epoch, window[-1].get("lr"),
+                progress.step - 1,
+                progress.epoch,
+                window[-1].get("lr"),
                 f"the loss has grown to {mean:.4g}, from {progress.first_loss:.4g} at the start",
             )
 

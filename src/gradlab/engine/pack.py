@@ -28,7 +28,9 @@ def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:
             for key in node:
                 if not isinstance(key, str):
                     raise TypeError(f"state keys are strings, found {key!r} at {path or 'the top'}")
-            return {key: walk(value, f"{path}/{key}" if path else key) for key, value in node.items()}
+            return {
+                key: walk(value, f"{path}/{key}" if path else key) for key, value in node.items()
+            }
         if isinstance(node, list | tuple):
             return [walk(value, f"{path}/{i}") for i, value in enumerate(node)]
         return node
@@ -72,5 +74,7 @@ def to_json(value: Any) -> bytes:
 def all_finite(tensors: dict[str, Tensor]) -> bool:
     """Whether no tensor holds NaN or infinity."""
     return all(
-        bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()
+        bool(torch.isfinite(tensor).all())
+        for tensor in tensors.values()
+        if tensor.is_floating_point()
     )

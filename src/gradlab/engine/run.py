@@ -1,10 +1,10 @@
 """The run folder: what one training leaves behind, and all that later commands start from.
 
-    recipe.json        everything needed to run it again
-    metrics.jsonl      one line an evaluation or log step, append-only
-    checkpoints/last/  model.safetensors, state.safetensors, state.json
-    checkpoints/best/  the same, of the best epoch
-    report.html
+recipe.json        everything needed to run it again
+metrics.jsonl      one line an evaluation or log step, append-only
+checkpoints/last/  model.safetensors, state.safetensors, state.json
+checkpoints/best/  the same, of the best epoch
+report.html
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -46,12 +47,10 @@ class Setup:
 def resolve(recipe: Recipe, model: nn.Module | None = None, example: Tensor | None = None) -> Setup:
     """The setup of a recipe. `model` and an `example` batch of one decide `precision="auto"`."""
     device = _device(recipe.device)
-    threads = recipe.threads or cores()
+    threads = recipe.threads or int(os.environ.get("OMP_NUM_THREADS") or cores())
     precision = recipe.precision
     if precision == "auto":
-        big = (
-            model is not None and example is not None and flops(model, example) >= WORTH_BFLOAT16
-        )
+        big = model is not None and example is not None and flops(model, example) >= WORTH_BFLOAT16
         precision = "bfloat16" if big and has_bfloat16(device) else "float32"
     return Setup(device, precision, threads)
 
@@ -82,7 +81,7 @@ def cores() -> int:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 numbers in hardware."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
@@ -113,7 +112,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
         for line in file:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()

@@ -31,23 +31,24 @@ class Updater:
     """Takes one optimizer step for each batch.
 
     The loss of a batch is the mean over its examples, so that `accumulate` changes the memory a
-    step needs and not its result.
+    step needs and not its result. `parameters` come in groups, by name, each with a factor of the
+    learning rate; those that need no gradient are left as they are.
     """
 
     def __init__(
         self,
-        parameters: Iterable[tuple[str, nn.Parameter]],
+        parameters: Iterable[tuple[float, list[tuple[str, nn.Parameter]]]],
         optimizer: OptimizerConfig,
         schedule: ScheduleConfig,
         plan: Plan,
         setup: Setup,
         steps_per_epoch: int,
     ) -> None:
-        named = [(name, value) for name, value in parameters if value.requires_grad]
-        if not named:
+        groups = list(parameters)
+        self.parameters = [value for _, named in groups for _, value in named]
+        if not any(value.requires_grad for value in self.parameters):
             raise UserError("there is nothing to train: no parameter requires a gradient")
-        self.parameters = [value for _, value in named]
-        self.optimizer = build(named, optimizer)
+        self.optimizer = build(groups, optimizer)
         self.schedule = schedule
         self.accumulate = plan.accumulate
         self.clip_norm = plan.clip_norm
@@ -122,26 +123,26 @@ class Updater:
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
-def build(named: list[tuple[str, nn.Parameter]], config: OptimizerConfig) -> torch.optim.Optimizer:
+def build(
+    parameters: list[tuple[float, list[tuple[str, nn.Parameter]]]], config: OptimizerConfig
+) -> torch.optim.Optimizer:
     """The optimizer of a configuration: weight decay on matrices and filters, or on all."""
-    decayed = [value for _, value in named if config.decay_all or value.ndim > 1]
-    others = [value for _, value in named if not (config.decay_all or value.ndim > 1)]
-    groups = [
-        {"params": values, "weight_decay": decay}
-        for values, decay in ((decayed, config.weight_decay), (others, 0.0))
-        if values
-    ]
+    groups = []
+    for scale, named in parameters:
+        for decayed in (True, False):
+            chosen = [v for _, v in named if (config.decay_all or v.ndim > 1) is decayed]
+            if chosen:
+                decay = config.weight_decay if decayed else 0.0
+                groups.append({"params": chosen, "lr": config.lr * scale, "weight_decay": decay})
     return _RULES[config.name](groups, config)
 
 
-def _eps(config: OptimizerConfig) -> dict[str, float]:
+def _eps(config: OptimizerConfig) -> dict[str, Any]:
     return {} if config.eps is None else {"eps": config.eps}
 
 
 def _sgd(groups: Any, config: OptimizerConfig, momentum: float, nesterov: bool) -> Any:
-    return torch.optim.SGD(
-        groups, lr=config.lr, momentum=momentum, nesterov=nesterov, fused=True
-    )
+    return torch.optim.SGD(groups, lr=config.lr, momentum=momentum, nesterov=nesterov, fused=True)
 
 
 _RULES: dict[str, Callable[[Any, OptimizerConfig], torch.optim.Optimizer]] = {

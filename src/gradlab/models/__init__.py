@@ -40,7 +40,7 @@ def create(
     return models[name](classes, in_channels, image_size, **checked)
 
 
-def list() -> tuple[str, ...]:  # noqa: A001 - gradlab.models.list() is the public name
+def list() -> tuple[str, ...]:
     """The names of all networks.
 
     >>> "lenet5" in list()

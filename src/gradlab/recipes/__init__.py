@@ -7,9 +7,7 @@ from typing import Any
 from gradlab.config import Recipe, override
 from gradlab.registry import Registry
 
-recipes: Registry[Recipe] = Registry(
-    "recipe", ("gradlab.recipes.tables", "gradlab.recipes.images")
-)
+recipes: Registry[Recipe] = Registry("recipe", ("gradlab.recipes.tables", "gradlab.recipes.images"))
 """The named recipes."""
 
 SHORT = {
@@ -20,6 +18,11 @@ SHORT = {
     "task": "task.name",
     "optimizer": "optimizer.name",
     "schedule": "schedule.name",
+    "init": "transfer.init",
+    "weights": "transfer.weights",
+    "freeze": "transfer.freeze",
+    "unfreeze_after": "transfer.unfreeze_after",
+    "body_lr": "transfer.body_lr",
 }
 """Fields that have a short name."""
 

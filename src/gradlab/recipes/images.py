@@ -39,11 +39,15 @@ recipes.add(
         plan=Plan(epochs=12, updates=2000, batch_size=128),
         targets=(
             Target(
-                dataset="mnist", metric="accuracy", value=0.9905,
+                dataset="mnist",
+                metric="accuracy",
+                value=0.9905,
                 source="LeCun et al. (1998), Fig. 9: 0.95 % error",
             ),
             Target(
-                dataset="fashion_mnist", metric="accuracy", value=0.90,
+                dataset="fashion_mnist",
+                metric="accuracy",
+                value=0.90,
                 source="Fashion-MNIST benchmark: two convolutional layers with pooling, 91.6 %",
             ),
         ),
@@ -68,7 +72,9 @@ recipes.add(
         plan=Plan(epochs=12, updates=2000, batch_size=128),
         targets=(
             Target(
-                dataset="mnist", metric="accuracy", value=0.9905,
+                dataset="mnist",
+                metric="accuracy",
+                value=0.9905,
                 source="LeCun et al. (1998), Fig. 9: 0.95 % error",
             ),
         ),

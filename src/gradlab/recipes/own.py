@@ -32,8 +32,7 @@ def dataset_of(data: Any, config: DataConfig) -> tuple[Dataset, DataConfig]:
         return data, config.model_copy(update={"name": data.name})
     if isinstance(data, tuple):
         x, y = (part.numpy() if isinstance(part, Tensor) else np.asarray(part) for part in data)
-        return finish(from_arrays({"train": (x, y)}, "arrays"), config), config.model_copy(
-            update={"name": "arrays"}
-        )
+        source = from_arrays({"x": x, "y": y}, "arrays", config)
+        return finish(source, config), config.model_copy(update={"name": "arrays"})
     config = config.model_copy(update={"name": str(data)})
     return load_data(config), config

@@ -13,13 +13,17 @@ from gradlab.config import Recipe, Target
 from gradlab.errors import UserError
 from gradlab.recipes import recipes
 
-HEADER = """# Results
+COLUMNS = (
+    "recipe", "dataset", "test metric", "target", "mean", "deviation", "seeds", "seconds a run",
+    "reached", "machine", "date", "source of the target",
+)  # fmt: skip
+HEADER = f"""# Results
 
 Written by `gradlab reproduce RECIPE`: each row is the pinned recipe over several seeds, evaluated
 once on the test split with the weights of the best val epoch. Do not edit by hand.
 
-| recipe | dataset | test metric | target | mean | deviation | seeds | seconds a run | reached | machine | date | source of the target |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| {" | ".join(COLUMNS)} |
+|{" --- |" * len(COLUMNS)}
 """
 
 
@@ -53,23 +57,41 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """The row for JSON."""
         return {
-            **asdict(self), "target": self.target.model_dump(), "mean": self.mean,
-            "deviation": self.deviation, "reached": self.reached,
+            **asdict(self),
+            "target": self.target.model_dump(),
+            "mean": self.mean,
+            "deviation": self.deviation,
+            "reached": self.reached,
         }
 
     def cells(self) -> tuple[str, ...]:
         """The row for a screen."""
         return (
-            self.target.dataset, self.target.metric, f"{self.target.value:g}", f"{self.mean:.4f}",
-            f"{self.deviation:.4f}", str(len(self.values)), "yes" if self.reached else "no",
+            self.target.dataset,
+            self.target.metric,
+            f"{self.target.value:g}",
+            f"{self.mean:.4f}",
+            f"{self.deviation:.4f}",
+            str(len(self.values)),
+            "yes" if self.reached else "no",
         )
 
     def markdown(self, date: str) -> str:
         """The row for docs/results.md."""
         dataset, metric, target, mean, deviation, seeds, reached = self.cells()
         cells = (
-            self.recipe, dataset, metric, target, mean, deviation, seeds, f"{self.seconds:.0f}",
-            reached, self.machine, date, self.target.source,
+            self.recipe,
+            dataset,
+            metric,
+            target,
+            mean,
+            deviation,
+            seeds,
+            f"{self.seconds:.0f}",
+            reached,
+            self.machine,
+            date,
+            self.target.source,
         )
         return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
 

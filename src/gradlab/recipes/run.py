@@ -27,9 +27,7 @@ def make(recipe: Recipe, source: Dataset | Schema, own: Own | None = None) -> Ta
     if name == "auto":
         schema = source.schema if isinstance(source, Dataset) else source
         name = "regression" if schema.target == "number" else "classification"
-        recipe = recipe.model_copy(
-            update={"task": recipe.task.model_copy(update={"name": name})}
-        )
+        recipe = recipe.model_copy(update={"task": recipe.task.model_copy(update={"name": name})})
     options = tasks.check(name, recipe.task.options)
     return tasks[name](recipe, source, own, **options)
 

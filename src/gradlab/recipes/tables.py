@@ -28,7 +28,9 @@ recipes.add(
         plan=Plan(epochs=100, batch_size=32),
         targets=(
             Target(
-                dataset="diabetes", metric="r2", value=0.40,
+                dataset="diabetes",
+                metric="r2",
+                value=0.40,
                 source="ordinary least squares on this split (scikit-learn)",
             ),
         ),
@@ -49,11 +51,15 @@ recipes.add(
         plan=Plan(epochs=50, updates=1500, batch_size=32),
         targets=(
             Target(
-                dataset="breast_cancer", metric="accuracy", value=0.95,
+                dataset="breast_cancer",
+                metric="accuracy",
+                value=0.95,
                 source="logistic regression on this split (scikit-learn)",
             ),
             Target(
-                dataset="titanic", metric="accuracy", value=0.78,
+                dataset="titanic",
+                metric="accuracy",
+                value=0.78,
                 source="logistic regression on this split (scikit-learn)",
             ),
         ),
@@ -73,9 +79,7 @@ recipes.add(
         optimizer=OptimizerConfig(name="adamw", lr=3e-3, weight_decay=1e-2),
         schedule=ScheduleConfig(name="cosine"),
         plan=Plan(epochs=20, updates=1500, batch_size=128),
-        targets=(
-            Target(dataset="mnist", metric="accuracy", value=0.92, source="set for gradlab"),
-        ),
+        targets=(Target(dataset="mnist", metric="accuracy", value=0.92, source="set for gradlab"),),
     ),
 )
 
@@ -94,7 +98,9 @@ recipes.add(
         plan=Plan(epochs=20, updates=1500, batch_size=256),
         targets=(
             Target(
-                dataset="mnist", metric="accuracy", value=0.984,
+                dataset="mnist",
+                metric="accuracy",
+                value=0.984,
                 source="two hidden layers of 800 units, Simard et al. (2003), Table 1",
             ),
         ),

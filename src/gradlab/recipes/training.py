@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,8 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
     """
     manner, fields = _divide(options)
     chosen = find(recipe, fields)
-    config = chosen.data
-    if Path(config.name).exists():
-        # A resume may be started from another folder.
-        config = config.model_copy(update={"name": str(Path(config.name).resolve())})
-        chosen = chosen.model_copy(update={"data": config})
-    return _begin(chosen, load_data(config), None, manner)
+    chosen = _located(chosen)
+    return _begin(chosen, load_data(chosen.data), None, manner)
 
 
 def fit_own(
@@ -104,6 +99,16 @@ def is_finished(run: Run) -> bool:
     return any(line.get("event") == "end" for line in run.history)
 
 
+def _located(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths: a resume may be started from another folder."""
+    config, before = recipe.data, recipe.transfer
+    if Path(config.name).exists():
+        config = config.model_copy(update={"name": str(Path(config.name).resolve())})
+    if before.weights:
+        before = before.model_copy(update={"weights": str(Path(before.weights).resolve())})
+    return recipe.model_copy(update={"data": config, "transfer": before})
+
+
 def _divide(options: dict[str, Any]) -> tuple[Manner, dict[str, Any]]:
     """Options of the manner, and fields of the recipe (those that are None left out)."""
     known = Manner.__dataclass_fields__
@@ -126,7 +131,7 @@ def _begin(recipe: Recipe, dataset: Dataset, own: Own | None, manner: Manner) ->
         "recipe": task.recipe.model_dump(mode="json"),
         "schema": task.schema.model_dump(mode="json", exclude_defaults=True),
         "dataset": dataset.describe(),
-        "notes": [*dataset.notes, *(str(finding) for finding in warnings)],
+        "notes": [*dataset.notes, *task.notes, *(str(finding) for finding in warnings)],
         "machine": machine(),
     }
     stem = f"{recipe.name}-{Path(dataset.name).stem}"

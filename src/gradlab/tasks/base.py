@@ -58,6 +58,8 @@ class Task(ABC):
     schema: Schema
     dataset: Dataset | None
     model: nn.Module
+    notes: tuple[str, ...] = ()
+    """What was done that a person should know."""
 
     @abstractmethod
     def __init__(

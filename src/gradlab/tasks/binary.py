@@ -24,9 +24,7 @@ class Binary(Supervised):
 
     monitor = ("loss", "min")
 
-    def __init__(
-        self, recipe: Recipe, source: Dataset | Schema, own: Own | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, source: Dataset | Schema, own: Own | None = None) -> None:
         schema = source.schema if isinstance(source, Dataset) else source
         if len(schema.classes) != 2:
             raise UserError(
@@ -59,14 +57,19 @@ class Binary(Supervised):
     def details(self, split: str) -> Details:
         """Confusion matrix (rows: truth), precision, recall and F1, and the worst mistakes."""
         output, y = self.outputs_of(split)
-        return class_details(self.figures(output, y), both(output), y, self.schema.classes)
+        return class_details(self.figures(output, y), self.answers(output), y, self.schema.classes)
 
     def predict(self, x: np.ndarray, names: Sequence[str]) -> list[Prediction]:
         """The likelier class and both probabilities."""
-        return ranked(both(self.outputs_for(x)), names, self.schema.classes)
+        return ranked(self.answers(self.outputs_for(x)), names, self.schema.classes)
 
+    def answers(self, output: Tensor) -> Tensor:
+        """Probabilities of the two classes, N 2."""
+        positive = output[:, 0].sigmoid()
+        return torch.stack([1 - positive, positive], dim=1)
 
-def both(output: Tensor) -> Tensor:
-    """Probabilities of the two classes, N 2, from one logit, N 1."""
-    positive = output[:, 0].sigmoid()
-    return torch.stack([1 - positive, positive], dim=1)
+    def pooled(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Several networks' outputs as one, whose answers are the mean of theirs."""
+        logits = torch.stack([output.float() for output in outputs])
+        yes, no = (functional.logsigmoid(sign * logits).logsumexp(0) for sign in (1, -1))
+        return yes - no

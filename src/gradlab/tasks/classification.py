@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from torch.nn import functional
 
 from gradlab.config import Recipe
 from gradlab.data import Dataset, Schema
+from gradlab.data.feed import Batch
 from gradlab.errors import UserError
 from gradlab.tasks import tasks
 from gradlab.tasks.base import Details, Own, Prediction
+from gradlab.tasks.losses import CLASSES, squared_norm
 from gradlab.tasks.supervised import Supervised
 
 WORST = 24
@@ -24,7 +27,7 @@ WORST = 24
 
 @tasks.register("classification")
 class Classification(Supervised):
-    """Cross-entropy over K classes; accuracy decides."""
+    """Cross-entropy (or another loss) over K classes; accuracy decides."""
 
     monitor = ("accuracy", "max")
 
@@ -37,6 +40,13 @@ class Classification(Supervised):
         label_smoothing: Annotated[
             float, Field(ge=0, lt=1, description="share of the target spread over all classes")
         ] = 0.0,
+        loss: Annotated[
+            Literal["cross_entropy", "hinge", "nll", "bce", "mse"],
+            Field(description="what an example costs; nll is for log-probabilities"),
+        ] = "cross_entropy",
+        l2: Annotated[
+            float, Field(ge=0, description="of the squared weights, added to the loss")
+        ] = 0.0,
     ) -> None:
         schema = source.schema if isinstance(source, Dataset) else source
         if schema.target != "class":
@@ -44,7 +54,11 @@ class Classification(Supervised):
                 f"classification needs classes, but the target of this dataset is a number "
                 f"({schema.target_name or 'y'}); use --task regression"
             )
-        self.label_smoothing = label_smoothing
+        if label_smoothing and loss != "cross_entropy":
+            raise UserError(f"label smoothing goes with cross_entropy, not with the loss {loss!r}")
+        self.smoothing = label_smoothing
+        self.cost = CLASSES[loss]
+        self.l2 = l2
         super().__init__(recipe, source, own)
 
     @property
@@ -53,29 +67,54 @@ class Classification(Supervised):
         return len(self.schema.classes)
 
     def score(self, output: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy; output: N K logits, y: N class numbers."""
-        return functional.cross_entropy(output, y, label_smoothing=self.label_smoothing)
+        """The chosen loss; output: N K, y: N class numbers."""
+        if self.smoothing:
+            return functional.cross_entropy(output, y, label_smoothing=self.smoothing)
+        return self.cost(output, y)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss of a batch, with the squared weights and a network's auxiliary heads."""
+        output = self.model(batch.x)
+        if isinstance(output, tuple):
+            value = self.with_heads(output, batch.y)
+        else:
+            value = self.criterion(output, batch.y)
+        return value + self.l2 * squared_norm(self.updater.parameters) if self.l2 else value
+
+    def with_heads(self, output: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        """The loss of the logits, and of each auxiliary head with the network's weight."""
+        main, *heads = output
+        weight = float(getattr(self.model, "aux_weight", 1.0))
+        extra = [self.criterion(head, y) for head in heads if head is not None]
+        return self.criterion(main, y) + weight * sum(extra, torch.zeros_like(main[0, 0]))
 
     def metrics(self, output: Tensor, y: Tensor) -> dict[str, float]:
-        """Cross-entropy in nats, and accuracy."""
+        """The chosen loss without smoothing (cross-entropy in nats), and accuracy."""
         return {
-            "loss": float(functional.cross_entropy(output, y)),
+            "loss": float(self.cost(output, y)),
             "accuracy": float((output.argmax(1) == y).float().mean()),
         }
 
     def details(self, split: str) -> Details:
         """Confusion matrix (rows: truth), precision, recall and F1, and the worst mistakes."""
         output, y = self.outputs_of(split)
-        return class_details(self.figures(output, y), output.softmax(1), y, self.schema.classes)
+        return class_details(self.figures(output, y), self.answers(output), y, self.schema.classes)
 
     def predict(self, x: np.ndarray, names: Sequence[str]) -> list[Prediction]:
         """The likeliest class, and the five likeliest with their probabilities."""
-        return ranked(self.outputs_for(x).softmax(1), names, self.schema.classes)
+        return ranked(self.answers(self.outputs_for(x)), names, self.schema.classes)
+
+    def answers(self, output: Tensor) -> Tensor:
+        """Probabilities of the classes, N K."""
+        return output.softmax(1)
+
+    def pooled(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Several networks' outputs as one, whose answers are the mean of theirs."""
+        logs = torch.stack([output.float().log_softmax(1) for output in outputs])
+        return logs.logsumexp(0) - math.log(len(outputs))
 
 
-def ranked(
-    probability: Tensor, names: Sequence[str], classes: tuple[str, ...]
-) -> list[Prediction]:
+def ranked(probability: Tensor, names: Sequence[str], classes: tuple[str, ...]) -> list[Prediction]:
     """Predictions from probabilities of N K."""
     values, order = probability.topk(min(5, len(classes)), dim=1)
     answers = []
@@ -100,8 +139,10 @@ def class_details(
     )
     per_class = {
         name: {
-            "precision": float(figures[0][k]), "recall": float(figures[1][k]),
-            "f1": float(figures[2][k]), "count": float(figures[3][k]),
+            "precision": float(figures[0][k]),
+            "recall": float(figures[1][k]),
+            "f1": float(figures[2][k]),
+            "count": float(figures[3][k]),
         }
         for k, name in enumerate(classes)
     }
@@ -109,6 +150,9 @@ def class_details(
     wrong = torch.nonzero(answer != y)[:, 0]
     worst = wrong[sure[wrong].argsort(descending=True, stable=True)][:WORST]
     return Details(
-        metrics, classes, confusion, per_class,
+        metrics,
+        classes,
+        confusion,
+        per_class,
         tuple((i, classes[y[i]], classes[answer[i]], float(sure[i])) for i in worst.tolist()),
     )

@@ -18,20 +18,26 @@ from gradlab.engine import Updater, resolve
 from gradlab.engine.updater import evaluating
 from gradlab.errors import UserError
 from gradlab.insight import preflight
+from gradlab.models import initial
+from gradlab.tasks import transfer
 from gradlab.tasks.base import Own, Task
 
 
 class Supervised(Task):
     """A task whose step is `zero_grad, loss, backward, step` on a batch of x and y."""
 
-    def __init__(
-        self, recipe: Recipe, source: Dataset | Schema, own: Own | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, source: Dataset | Schema, own: Own | None = None) -> None:
         self.dataset = source if isinstance(source, Dataset) else None
         self.schema = source.schema if isinstance(source, Dataset) else source
         # One seed owns the initial values, dropout, the order of batches and augmentation.
         torch.manual_seed(recipe.seed)
+        self.notes: tuple[str, ...] = ()
         self.model = self.build(recipe) if own is None else own.model
+        if self.dataset is not None:
+            initial.apply(self.model, recipe.transfer.init)
+            if recipe.transfer.weights:
+                classes = self.schema.classes
+                self.notes += transfer.begin_with(self.model, recipe.transfer.weights, classes)
         self.criterion = self.score if own is None or own.loss is None else own.loss
         example = torch.zeros(1, *self.schema.shape)
         self.setup = resolve(recipe, self.model if recipe.precision == "auto" else None, example)
@@ -51,8 +57,12 @@ class Supervised(Task):
             plan = self.plan(recipe.plan, self.feed.steps)
             self.recipe = self.recipe.model_copy(update={"plan": plan})
             self.updater = Updater(
-                self.model.named_parameters(), recipe.optimizer, recipe.schedule,
-                plan, self.setup, self.feed.steps,
+                transfer.groups(self.model, recipe.transfer),
+                recipe.optimizer,
+                recipe.schedule,
+                plan,
+                self.setup,
+                self.feed.steps,
             )
 
     @property
@@ -81,7 +91,10 @@ class Supervised(Task):
         if self.schema.kind == "image":
             size = self.schema.shape[1]
         return models.create(
-            recipe.model.name, classes=self.outputs, in_channels=channels, image_size=size,
+            recipe.model.name,
+            classes=self.outputs,
+            in_channels=channels,
+            image_size=size,
             **recipe.model.options,
         )
 
@@ -99,8 +112,12 @@ class Supervised(Task):
     def training_feed(self, dataset: Dataset) -> Feed:
         """The shuffled, augmented batches of the training split."""
         return Feed(
-            dataset.splits["train"], self.schema, batch_size=self.recipe.plan.batch_size,
-            device=self.setup.device, seed=self.recipe.seed, changes=self.recipe.data.augment,
+            dataset.splits["train"],
+            self.schema,
+            batch_size=self.recipe.plan.batch_size,
+            device=self.setup.device,
+            seed=self.recipe.seed,
+            changes=self.recipe.data.augment,
         )
 
     def loss(self, batch: Batch) -> Tensor:
@@ -112,6 +129,7 @@ class Supervised(Task):
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The shuffled batches of an epoch that are still to come."""
         self.model.train()
+        transfer.freeze(self.model, self.recipe.transfer, epoch)
         return self.feed.batches(epoch)
 
     def step(self, batch: Batch) -> dict[str, Any]:
@@ -191,11 +209,16 @@ class Supervised(Task):
 
     def preflight(self) -> list[Any]:
         """Pass one batch through and say what would not learn."""
+        transfer.freeze(self.model, self.recipe.transfer, 0)
         count = min(self.feed.batch_size, len(self.feed))
         spread = torch.linspace(0, len(self.feed) - 1, count).long().to(self.setup.device)
         batch = self.feed.make(spread, 0)
         return preflight(
-            self.model, self.criterion, batch.x, batch.y, self.updater.optimizer,
+            self.model,
+            self.criterion,
+            batch.x,
+            batch.y,
+            self.updater.optimizer,
             classes=self.outputs if self.schema.target == "class" else None,
         )
 

@@ -32,7 +32,7 @@ def test_a_name_goes_before_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", ["a.pdf", "a.txt", "a.tar.zst", "a"])
 def test_kind_that_is_not_read(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UserError, match="not read. Expected a folder of images"):
+    with pytest.raises(UserError, match=r"not read\. Expected a folder of images"):
         source(DataConfig(name=str(tmp_path / name)))
 
 
@@ -64,7 +64,7 @@ def test_named_images_in_another_form() -> None:
     assert made.schema.shape == (3, 16, 16) and made.schema.classes == plain.schema.classes
     x = made.parts["train"].x
     assert x.shape == (1797, 16, 16, 3) and np.array_equal(x[..., 0], x[..., 2])
-    assert made.notes == ("images: 8x8, 1 channels, made 16x16, 3",)
+    assert made.notes == ("images: all 8x8, brought to 16x16, colour",)
     assert np.array_equal(made.parts["train"].y, plain.parts["train"].y)
     assert source(DataConfig(name="digits", image_size=8)).parts["train"].x.shape[1:] == (8, 8, 1)
 

@@ -116,6 +116,7 @@ def _fitted(made: Source, config: DataConfig) -> Source:
     parts: Parts = {
         name: replace(split, x=refit(split.x, wanted, kept)) for name, split in made.parts.items()
     }
-    note = f"images: {width}x{height}, {channels} channels, made {wanted[1]}x{wanted[0]}, {kept}"
+    colour = "" if kept == channels else f", {'grey' if kept == 1 else 'colour'}"
+    note = f"images: all {width}x{height}, brought to {wanted[1]}x{wanted[0]}{colour}"
     schema = made.schema.model_copy(update={"shape": (kept, *wanted)})
     return replace(made, schema=schema, parts=parts, notes=(*made.notes, note))

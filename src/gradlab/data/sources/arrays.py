@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ from gradlab.errors import UserError
 
 def array_source(path: Path, config: DataConfig) -> Source:
     """The arrays of an .npz file as a `Source`; UserError says which array does not fit."""
-    arrays = read_npz(path)
+    return from_arrays(read_npz(path), str(path), config)
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], path: str, config: DataConfig) -> Source:
+    """Arrays by name as a `Source`; `path` is what to call them. UserError as `array_source`."""
     x: dict[SplitName, np.ndarray] = {}
     y: dict[SplitName, np.ndarray] = {}
     for split in SPLITS:
@@ -63,7 +68,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             raise UserError(f"{path} is a single array, not an .npz file. {_EXPECTED}")
         with file:
             return {name: file[name] for name in file.files}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     except ValueError as error:  # numpy's word for Python objects, which would need pickle
         raise UserError(
@@ -122,7 +127,7 @@ def _targets(y: np.ndarray, count: int, where: str) -> np.ndarray:
 
 
 def _classes(
-    path: Path,
+    path: str,
     names: np.ndarray | None,
     y: dict[SplitName, np.ndarray],
     notes: list[str],

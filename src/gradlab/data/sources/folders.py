@@ -13,14 +13,12 @@ import io
 import os
 import tarfile
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from lzma import LZMAError
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
@@ -125,7 +123,7 @@ def _refusal(path: Path, photos: Iterable[Photo]) -> UserError:
 
 
 def arrange(listing: Listing) -> tuple[list[tuple[SplitName, str, ImageFile]], tuple[str, ...]]:
-    """Split and class of each image, in the order of SPLITS; and notes on what was left out."""
+    """Split and class of each image, sorted by path; and notes on what was left out."""
     where, images = listing.where, listing.images
     if not images:
         found = _counted(listing.others) or "nothing"
@@ -139,13 +137,10 @@ def arrange(listing: Listing) -> tuple[list[tuple[SplitName, str, ImageFile]], t
     stray = ["/".join(parts) for parts in sorted(images) if parts not in placed]
     if not placed:
         raise UserError(f"{where}: the images lie in no class folder ({some(stray)}). {_EXPECTED}")
-    items = sorted(
-        (
-            (split_of[parts[0]] if split_of else "train", parts[depth], file)
-            for parts, file in placed.items()
-        ),
-        key=lambda item: (SPLITS.index(item[0]), item[1], item[2].name),
-    )
+    items = [
+        (split_of[parts[0]] if split_of else "train", parts[depth], placed[parts])
+        for parts in sorted(placed)
+    ]
     notes = [f"left out, in no class folder: {some(stray)}"] if stray else []
     if listing.others:
         notes.append(f"left out, no images: {_counted(listing.others)}")
@@ -168,12 +163,12 @@ def _check_classes(
     """
     where = listing.where
     if len(names["train"]) < 2:
-        only = "".join(names["train"]) or "none"
-        deeper = any(len(parts) > 2 for parts in listing.images)
+        only = "".join(names["train"])
+        found = f"one ({only}, {used['train', only]} images)" if only else "none"
+        deeper = only and any(len(parts) > 2 for parts in listing.images)
         hint = f" If they are the folders inside {where / only}, give that." if deeper else ""
         raise UserError(
-            f"{where}: classification needs at least two classes, found one ({only}, "
-            f"{used['train', only]} images). {_EXPECTED}{hint}"
+            f"{where}: classification needs at least two classes, found {found}. {_EXPECTED}{hint}"
         )
     empty = sorted(label for label in names["train"] if not used["train", label])
     if empty:
@@ -239,7 +234,7 @@ def _opened(path: Path) -> Iterator[Listing]:
                 yield _inside(_list_zip(path, archive))
         else:
             yield _inside(_list_tar(path))
-    except (tarfile.TarError, zipfile.BadZipFile, LZMAError, zlib.error, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged or cut short, or is no archive: {error}") from None
     except OSError as error:
         raise UserError(
@@ -279,8 +274,6 @@ def _list_zip(path: Path, archive: zipfile.ZipFile) -> Listing:
         if member.is_dir():
             listing.folders.add(parts)
             continue
-        if member.flag_bits & 1:
-            raise UserError(f"{path} is protected by a password: unpack it and give the folder")
         _check_size(path, member.filename, member.file_size)
         if listing.add(parts):
             listing.images[parts] = ImageFile("/".join(parts), partial(archive.open, member))
@@ -322,7 +315,7 @@ def _inside(listing: Listing) -> Listing:
 def _safe_parts(path: Path, name: str) -> PathParts:
     """The parts of a member's name; UserError when it points outside the archive."""
     pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts or ":" in (pure.parts or ("",))[0]:
+    if pure.is_absolute() or ".." in pure.parts or PureWindowsPath(name).drive:
         raise UserError(f"{path}: the member {name!r} points outside the archive; it is not read")
     return pure.parts
 
@@ -339,4 +332,5 @@ def _hidden(name: str) -> bool:
 
 def image_paths(folder: Path) -> list[Path]:
     """The image files anywhere in a folder, sorted."""
-    return [folder.joinpath(*parts) for parts in sorted(_list_folder(folder).images)]
+    with _opened(folder) as listing:
+        return [folder.joinpath(*parts) for parts in sorted(listing.images)]

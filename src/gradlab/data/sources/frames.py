@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +36,8 @@ def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     except pl.exceptions.NoDataError:
         raise UserError(f"{path} is empty: expected a line of column names, then rows") from None
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path} is no readable table: {_reason(path, error)}") from None
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UserError(f"{path} is no readable table: {reason}") from None
     frame = clean(frame)
     if frame.is_empty():
         raise UserError(f"{path} holds no rows: expected a line of column names, then rows")
@@ -48,7 +51,11 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     data, notes = _utf8(path)
     header = re.sub(rb'"[^"]*"', b"", data.lstrip().split(b"\n", 1)[0]).decode("utf-8")
     separator = max(",;\t|", key=header.count)  # the first of equals, so a comma when in doubt
-    frame = pl.read_csv(data, infer_schema=False, separator=separator)
+    try:
+        frame = pl.read_csv(data, infer_schema=False, separator=separator)
+    except pl.exceptions.ComputeError:
+        _check_widths(path, data, separator)
+        raise
     frame = frame.rename({name: name.strip() for name in frame.columns})
     if frame.width > 1:  # a blank line is read as a row without any value
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
@@ -77,18 +84,18 @@ def _utf8(path: Path) -> tuple[bytes, tuple[str, ...]]:
     return (data if b"\n" in data else data.replace(b"\r", b"\n")), notes
 
 
-def _reason(path: Path, error: Exception) -> str:
-    """Why polars refused a file, with the line where the number of values changes."""
-    if "more fields" in str(error):
-        rows = csv.reader(path.read_text(encoding="utf-8", errors="replace").splitlines())
-        width = len(next(rows))
-        for row in rows:
+def _check_widths(path: Path, data: bytes, separator: str) -> None:
+    """UserError names the first line that has more values than there are columns."""
+    lines = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=separator)
+    width = 0
+    with contextlib.suppress(csv.Error):  # then polars' own words must do
+        for row in lines:
+            width = width or len(row)
             if len(row) > width:
-                return (
-                    f"line {rows.line_num} has {len(row)} values, the line of column names has "
-                    f"{width}: quote values that hold the separator"
+                raise UserError(
+                    f"{path}: line {lines.line_num} has {len(row)} values, the line of column "
+                    f"names has {width}: quote values that hold the separator ({separator!r})"
                 )
-    return str(error).strip().split("\n", 1)[0]
 
 
 def clean(frame: pl.DataFrame) -> pl.DataFrame:

@@ -81,7 +81,7 @@ def cifar10(config: DataConfig) -> Source:
         from gradlab.data.sources.folders import image_source
 
         note = (
-            f"CIFAR-10 (JPEG): a re-encoding of the published images, from {jpeg}; figures "
+            f"CIFAR-10 (JPEG): a re-encoding of the published images ({jpeg.name}); figures "
             "measured on it are not figures of CIFAR-10"
         )
         source = image_source(jpeg, config)

@@ -19,7 +19,7 @@ from gradlab.data.dataset import Column, Parts, Schema, Source, Split
 from gradlab.data.sources import datasets
 from gradlab.data.sources.download import fetch
 from gradlab.data.sources.frames import clean, read_frame
-from gradlab.errors import UserError, unknown
+from gradlab.errors import UnknownName, UserError, unknown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,7 +66,7 @@ def frame_source(
         )
     if target not in frame.columns:
         error = unknown(f"column of {name}:", target, frame.columns)
-        raise UserError(f"{error}{_header_hint(frame)}")
+        raise UnknownName(f"{error}{_header_hint(frame)}")
     counters = [c for c in frame.columns if c != target and _counts_rows(frame[c])]
     notes += tuple(f"{c}: left out (it counts the rows)" for c in counters)
     schema, y, known, said = _read_target(name, frame[target])
@@ -81,7 +81,7 @@ def _header_hint(frame: pl.DataFrame) -> str:
     names = [re.sub(r"_duplicated_\d+$", "", name) for name in frame.columns]
     if not any(re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", name) for name in names):
         return ""
-    return ". The first line holds numbers: put a line of column names above it"
+    return ". If the first line holds values, put a line of column names above it"
 
 
 def _counts_rows(column: pl.Series) -> bool:
@@ -104,7 +104,8 @@ def _read_target(
     import polars as pl
 
     where, target = f"{name}: the target column {column.name!r}", column.name
-    values = column.cast(pl.String) if column.dtype == pl.Boolean else column
+    values = column.alias("value")
+    values = values.cast(pl.String) if column.dtype == pl.Boolean else values
     if values.dtype == pl.String:
         parsed = values.cast(pl.Float64, strict=False)
         values = parsed if parsed.null_count() == values.null_count() else values
@@ -150,8 +151,9 @@ def groups(frame: pl.DataFrame) -> np.ndarray:
     """A number for each row, the same for equal rows, counted from 0 in order of appearance."""
     import polars as pl
 
-    row = "#".join(frame.columns)  # a name that no column has
-    first = frame.with_row_index(row).select(pl.col(row).first().over(frame.columns))
+    places = {name: str(place) for place, name in enumerate(frame.columns)}
+    numbered = frame.rename(places).with_row_index("row")
+    first = numbered.select(pl.col("row").first().over(places.values()))
     return np.unique(first.to_series().to_numpy(), return_inverse=True)[1]
 
 
@@ -184,6 +186,7 @@ def learn_column(column: pl.Series) -> Column | str:
     """How a column of the training split becomes inputs, or the reason why it is left out."""
     import polars as pl
 
+    name, column = column.name, column.alias("value")  # some names polars takes for patterns
     if column.null_count() == len(column):
         return "it has no value"
     if column.dtype.is_temporal():
@@ -191,8 +194,8 @@ def learn_column(column: pl.Series) -> Column | str:
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.String)):
         return f"{column.dtype} values cannot be inputs"
     frame = column.to_frame()
-    if not _no_numbers([Column(name=column.name, kind="number")], frame):
-        values = frame.select(_number(column.dtype, column.name)).to_series()
+    if not _no_numbers([Column(name="value", kind="number")], frame):
+        values = frame.select(_number(frame, "value")).to_series()
         numbers = values.drop_nulls().to_numpy()
         missing = len(numbers) < len(column)
         if not len(numbers):
@@ -201,7 +204,7 @@ def learn_column(column: pl.Series) -> Column | str:
         if is_constant and not missing:
             return "it is constant"
         mean, std = float(numbers.mean()), 0.0 if is_constant else float(numbers.std())
-        return Column(name=column.name, kind="number", mean=mean, std=std or 1.0, missing=missing)
+        return Column(name=name, kind="number", mean=mean, std=std or 1.0, missing=missing)
     known = column.drop_nulls()
     missing = len(known) < len(column)
     distinct = known.n_unique()
@@ -211,9 +214,9 @@ def learn_column(column: pl.Series) -> Column | str:
         return _DATE_REASON
     if _names_rows(distinct, len(known)):
         return f"{distinct} different texts in {len(known)} rows: it names them"
-    counts = known.value_counts(name="count").sort(["count", column.name], descending=[True, False])
-    texts = sorted(counts[column.name].head(MOST_CATEGORIES).to_list())
-    return Column(name=column.name, kind="category", categories=tuple(texts), missing=missing)
+    counts = known.value_counts(name="count").sort(["count", "value"], descending=[True, False])
+    texts = tuple(counts["value"].head(MOST_CATEGORIES).sort())
+    return Column(name=name, kind="category", categories=texts, missing=missing)
 
 
 def _names_rows(distinct: int, count: int) -> bool:
@@ -221,13 +224,20 @@ def _names_rows(distinct: int, count: int) -> bool:
     return distinct > MOST_CATEGORIES and distinct > count / 2
 
 
-def _number(dtype: pl.DataType, name: str) -> pl.Expr:
+def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """A column by its place, because polars takes some names for patterns, such as "*"."""
+    import polars as pl
+
+    return pl.nth(frame.get_column_index(name))
+
+
+def _number(frame: pl.DataFrame, name: str) -> pl.Expr:
     """A column as float64; null where it holds none that fits into a float32."""
     import polars as pl
 
-    text = pl.col(name)
+    text = _column(frame, name)
     value = text.cast(pl.Float64, strict=False)
-    if dtype == pl.String:
+    if frame.schema[name] == pl.String:
         boolean = pl.when(text.is_in(_TRUE)).then(1.0).when(text.is_in(_FALSE)).then(0.0)
         value = value.fill_null(boolean)
     return pl.when(value.is_between(-LARGEST, LARGEST)).then(value)
@@ -241,7 +251,7 @@ def _no_numbers(columns: Sequence[Column], frame: pl.DataFrame) -> dict[str, pl.
     for column in columns:
         if column.kind == "category" or frame.schema[column.name] != pl.String:
             continue
-        text = pl.col(column.name)
+        text = _column(frame, column.name)
         number = text.cast(pl.Float64, strict=False)
         other = text.is_in((*_TRUE, *_FALSE, "None", "none"))  # a missing number, but a category
         rows = frame.select((text.is_not_null() & number.is_null() & ~other).arg_true())
@@ -260,10 +270,11 @@ def apply(columns: Sequence[Column], frame: pl.DataFrame) -> np.ndarray:
 
     inputs = []
     for column in columns:
-        value = pl.col(column.name).cast(pl.String)
+        value = _column(frame, column.name).cast(pl.String)
         if column.kind == "number":
-            value = _number(frame.schema[column.name], column.name)
-            inputs.append((value.fill_null(column.mean) - column.mean) / column.std)
+            value = _number(frame, column.name)
+            scaled = (value.fill_null(column.mean) - column.mean) / column.std
+            inputs.append(scaled.clip(-LARGEST, LARGEST))
         inputs += [(value == category).fill_null(False) for category in column.categories]
         if column.missing:
             inputs.append(value.is_null())
@@ -298,9 +309,7 @@ def read_rows(
         _has_columns(names, frame.columns, where)
     for name, bad in _no_numbers(schema.columns, frame).items():
         text = frame[name][int(bad[0])]
-        raise UserError(
-            f"{where}: {name} is {text!r} in row {bad[0] + 1}: expected a number"
-        )
+        raise UserError(f"{where}: {name} is {text!r} in row {bad[0] + 1}: expected a number")
     return apply(schema.columns, frame), tuple(str(n + 1) for n in range(frame.height))
 
 

@@ -1,0 +1,97 @@
+"""What the usual loops are made of: a dataset of pictures, and the same networks in Keras."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """Images one by one, as torchvision's sets give them: PIL, to float 0..1, normalised.
+
+    x: uint8 N H W C; y: N class numbers; mean, std: per channel.
+    """
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
+        self.x = x[..., 0] if x.shape[-1] == 1 else x
+        self.y = y
+        self.mean = torch.tensor(mean).view(-1, 1, 1)
+        self.std = torch.tensor(std).view(-1, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        picture = Image.fromarray(self.x[index])
+        values = torch.from_numpy(np.array(picture))  # H W or H W C
+        image = values.view(*values.shape[:2], -1).permute(2, 0, 1).contiguous().float().div(255)
+        return image.sub_(self.mean).div_(self.std), int(self.y[index])
+
+
+def loader(pictures: Pictures, workers: int, **options: Any) -> DataLoader[tuple[Tensor, int]]:
+    """Shuffled batches of 64; worker processes are kept from epoch to epoch."""
+    given = {"batch_size": 64, "shuffle": True, **options}
+    return DataLoader(pictures, num_workers=workers, persistent_workers=workers > 0, **given)
+
+
+def import_keras() -> Any:
+    """Keras 3 on torch."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    return keras
+
+
+def keras_lenet5(shape: tuple[int, int, int]) -> Any:
+    """LeNet-5 as `gradlab.models` has it for 28 pixels; shape: H W C."""
+    keras = import_keras()
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.Conv2D(6, 5, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(16, 5, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(120, activation="relu"),
+            layers.Dense(84, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def keras_resnet18(shape: tuple[int, int, int]) -> Any:
+    """ResNet-18 with the small-image stem as `gradlab.models` has it; shape: H W C."""
+    keras = import_keras()
+    layers = keras.layers
+
+    def convolution(x: Any, maps: int, size: int, stride: int = 1) -> Any:
+        if size == 3 and stride == 2:
+            x = layers.ZeroPadding2D(1)(x)  # "same" would pad one side only
+        padding = "same" if stride == 1 else "valid"
+        x = layers.Conv2D(maps, size, stride, padding=padding, use_bias=False)(x)
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+
+    def block(x: Any, maps: int, stride: int) -> Any:
+        changes = stride != 1 or x.shape[-1] != maps
+        shortcut = convolution(x, maps, 1, stride) if changes else x
+        f = layers.ReLU()(convolution(x, maps, 3, stride))
+        f = convolution(f, maps, 3)
+        return layers.ReLU()(layers.Add()([shortcut, f]))
+
+    inputs = keras.Input(shape)
+    x = layers.ReLU()(convolution(inputs, 64, 3))
+    for stage in range(4):
+        x = block(x, 64 << stage, stride=2 if stage else 1)
+        x = block(x, 64 << stage, stride=1)
+    outputs = layers.Dense(10)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, outputs)

@@ -1,0 +1,299 @@
+"""The figures of a run: curves from its log, and a confusion matrix.
+
+They are matplotlib figures that never touch pyplot's state. `svg` turns one into text for a page,
+where the colours follow the page's theme.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+Line = Mapping[str, Any]
+Series = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Steps and values by split."""
+
+THEME = {
+    "ink": "#1f2328",
+    "muted": "#636c76",
+    "grid": "#dfe3e8",
+    "train": "#0b63ce",
+    "val": "#c2510c",
+    "on": "#fefefe",
+}
+"""Colours by their role; `svg` writes `var(--ROLE)` in their place."""
+
+ANNOTATED = 20
+"""The most classes for which a confusion matrix shows its counts."""
+
+_NO_METRICS = {"step", "epoch", "steps", "examples", "seconds"}
+_POINTS = 800  # of a curve: more than a screen shows
+
+
+def series(lines: Sequence[Line]) -> dict[str, Series]:
+    """The curves in the lines of a log: by metric, steps and values by split.
+
+    The loss comes first, the learning rate last. Values that are not finite, and the final
+    evaluations, are left out.
+
+    >>> curves = series([{"step": 50, "split": "train", "loss": 0.5, "lr": 0.1}])
+    >>> list(curves), curves["loss"]["train"]
+    (['loss', 'lr'], (array([50.]), array([0.5])))
+    """
+    points: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for line in lines:
+        if "split" not in line or "step" not in line or line.get("final"):
+            continue
+        for key, value in line.items():
+            if key in _NO_METRICS or not is_number(value) or not math.isfinite(value):
+                continue
+            points.setdefault(key, {}).setdefault(line["split"], []).append((line["step"], value))
+    order = sorted(points, key=lambda key: (key != "loss", key == "lr"))
+    return {
+        key: {
+            split: (np.array([p[0] for p in found], float), np.array([p[1] for p in found], float))
+            for split, found in points[key].items()
+        }
+        for key in order
+    }
+
+
+def smooth(values: np.ndarray, weight: float) -> np.ndarray:
+    """Exponential moving average, debiased as in Adam (Kingma and Ba, 2015, section 3).
+
+    weight: the share of the past, in 0..1. Without the debiasing the first values would lean
+    towards 0.
+
+    >>> smooth(np.array([4.0, 4.0, 1.0]), 0.5)
+    array([4.        , 4.        , 2.28571429])
+    """
+    average, smoothed = 0.0, np.empty(len(values))
+    for i, value in enumerate(values):
+        average = weight * average + (1 - weight) * value
+        smoothed[i] = average / (1 - weight ** (i + 1))
+    return smoothed
+
+
+def smoothing_weight(points: int) -> float:
+    """The share of the past that smooths over about a twentieth of a curve."""
+    return points / (points + 20)
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A drawing function that looks the same whatever style the person's notebook has."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib.style
+
+    own = {
+        "font.size": 9,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "gradlab",
+        "text.parse_math": False,  # a class may be called "$"
+        "text.color": THEME["ink"],
+        "axes.titlecolor": THEME["ink"],
+        "axes.labelcolor": THEME["muted"],
+        "axes.edgecolor": THEME["muted"],
+        "xtick.color": THEME["muted"],
+        "ytick.color": THEME["muted"],
+        "grid.color": THEME["grid"],
+    }
+    with matplotlib.style.context(["default", own]):
+        yield
+
+
+@_styled
+def curve(name: str, curves: Series, resumed: Sequence[float] = ()) -> Figure:
+    """A metric over the steps: train raw (thin) and smoothed (bold), other splits as they are.
+
+    `resumed` are steps at which the training was taken up again.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.7, 2.5), layout="constrained")
+    axes = figure.add_subplot()
+    for split, (steps, values) in curves.items():
+        if split != "train":
+            mark = "o" if len(values) <= 40 else None
+            axes.plot(
+                *_thinned(steps, values),
+                color=THEME["val"],
+                lw=1.4,
+                marker=mark,
+                ms=3,
+                label=split,
+            )
+        elif name == "lr":
+            axes.plot(*_thinned(steps, values), color=THEME["train"], lw=1.6)
+        else:
+            smoothed = smooth(values, smoothing_weight(len(values)))
+            raw = _thinned(steps, values)
+            axes.plot(*raw, color=THEME["train"], lw=0.8, alpha=0.5, label=f"{split}, raw")
+            bold = _thinned(steps, smoothed)
+            axes.plot(*bold, color=THEME["train"], lw=2, label=f"{split}, smoothed")
+    for step in resumed:
+        axes.axvline(step, color=THEME["muted"], lw=0.8, ls=":")
+    _scale(axes, curves, name)
+    axes.set_title("learning rate" if name == "lr" else name, loc="left", fontweight="bold")
+    axes.set_xlabel("step")
+    axes.grid(lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+@_styled
+def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Counts of truth (rows) against prediction (columns), coloured by their share of the row.
+
+    What is right is blue, what is wrong is orange. Counts are written for up to 20 classes.
+    """
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+
+    many = len(counts)
+    annotated = many <= ANNOTATED
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    strength = np.sqrt(shares)  # so that a few mistakes among many can be seen
+    side = min(max(1.4 + 0.36 * many, 3.2), 8.6) if annotated else 5.6
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    if annotated:
+        _cells(axes, counts, strength)
+        names = [short(name, 14) for name in classes]
+        axes.set_xticks(range(many), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        axes.set_yticks(range(many), names)
+        axes.tick_params(length=0)
+    else:
+        pixels = np.empty((many, many, 4))
+        pixels[..., :3] = np.where(np.eye(many)[..., None], to_rgb("#2f81f7"), to_rgb("#e8703a"))
+        pixels[..., 3] = strength
+        axes.imshow(pixels, interpolation="nearest")
+    axes.set(xlim=(-0.5, many - 0.5), ylim=(many - 0.5, -0.5), aspect="equal")
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("truth")
+    for spine in axes.spines.values():
+        spine.set_color(THEME["grid"])
+    return figure
+
+
+def confusions(
+    counts: np.ndarray, classes: Sequence[str], most: int = 10
+) -> list[tuple[str, str, int, float]]:
+    """The most common mistakes: truth, prediction, count and share of the truth's examples.
+
+    >>> confusions(np.array([[8, 2], [0, 5]]), ["cat", "dog"])
+    [('cat', 'dog', 2, 0.2)]
+    """
+    wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(i), len(counts)) for i in order if wrong.flat[i] > 0]
+    return [
+        (classes[t], classes[p], int(counts[t, p]), float(counts[t, p] / counts[t].sum()))
+        for t, p in pairs
+    ]
+
+
+def svg(figure: Figure, name: str, alt: str) -> str:
+    """A figure as an SVG element, to stand in a page that sets the variables of `THEME`.
+
+    `name` keeps its inner ids apart from those of other figures; `alt` says what it shows.
+    """
+    from html import escape
+
+    buffer = io.StringIO()
+    with _style():
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            dpi=120,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace("\n", " ")
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    for role, colour in THEME.items():
+        text = text.replace(colour, f"var(--{role})")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+
+
+def short(text: str, most: int) -> str:
+    """A text cut to `most` characters.
+
+    >>> short("golden retriever", 10)
+    'golden re…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a log is a number (and no truth value)."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cells(axes: Axes, counts: np.ndarray, strength: np.ndarray) -> None:
+    from matplotlib.patches import Rectangle
+
+    for t, p in zip(*np.nonzero(counts), strict=True):
+        colour = THEME["train" if t == p else "val"]
+        place, alpha = (p - 0.48, t - 0.48), float(strength[t, p])
+        axes.add_patch(Rectangle(place, 0.96, 0.96, facecolor=colour, alpha=alpha, lw=0))
+        ink = THEME["on" if alpha > 0.6 else "ink"]
+        size = 8 if counts[t, p] < 1000 else 6
+        axes.text(p, t, str(counts[t, p]), ha="center", va="center", color=ink, fontsize=size)
+
+
+def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve of at most `_POINTS` points that keeps the lowest and the highest of each stretch."""
+    if len(values) <= _POINTS:
+        return steps, values
+    parts = np.array_split(np.arange(len(values)), _POINTS // 2)
+    kept = sorted(
+        {i for part in parts for i in (part[values[part].argmin()], part[values[part].argmax()])}
+    )
+    return steps[kept], values[kept]
+
+
+def _count(number: float) -> str:
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if number >= 10 * size:
+            return f"{number / size:g}{unit}"
+    return f"{number:g}"
+
+
+def _scale(axes: Axes, curves: Series, name: str) -> None:
+    """Steps in thousands, and a logarithmic axis where a loss falls through orders of magnitude."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: _count(step)))
+    values = np.concatenate([values for _, values in curves.values()])
+    if name != "lr" and len(values) and values.min() > 0 and values.max() > 50 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))

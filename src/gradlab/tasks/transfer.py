@@ -1,0 +1,129 @@
+"""Weights learnt before: reading them, fitting them to a network, training part of it.
+
+Yosinski et al. (2014), "How transferable are features in deep neural networks?".
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gradlab.config import Transfer
+from gradlab.engine import pack
+from gradlab.engine.run import RunFolder
+from gradlab.errors import UserError
+
+Weights = dict[str, Tensor]
+
+
+def head_of(model: nn.Module) -> str:
+    """The name of the last linear layer (the last convolution where there is none)."""
+    for kind in (nn.Linear, nn.Conv2d):
+        names = [name for name, module in model.named_modules() if isinstance(module, kind)]
+        if names:
+            return str(names[-1])
+    raise UserError("this network has no linear layer or convolution to call its last layer")
+
+
+def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
+    """(weights by name, class names or nothing) of a run, a .safetensors or a .pth file.
+
+    A .pth is read as tensors alone (`weights_only=True`): nothing in it is executed.
+    """
+    place = Path(path)
+    if place.is_dir():
+        run = RunFolder.open(place)
+        classes = tuple(run.record.get("schema", {}).get("classes", ()))
+        return run.load("best")[1]["model"], classes
+    if not place.is_file():
+        raise UserError(f"--weights: there is no file or run {path}")
+    try:
+        if place.suffix == ".safetensors":
+            return pack.from_bytes(place.read_bytes()), ()
+        found = torch.load(place, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"--weights: {path} cannot be read as weights ({reason}): expected a run, a "
+            ".safetensors file, or a .pth file of tensors"
+        ) from None
+    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+        found = found["state_dict"]
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise UserError(f"--weights: {path} holds no tensors by name (a state_dict)")
+    return found, ()
+
+
+def begin_with(model: nn.Module, path: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Put weights learnt before into `model`, and say what was done.
+
+    A last layer for other classes is left at its initial values; anything else that does not fit
+    is refused.
+    """
+    weights, learnt = read_weights(path)
+    own, head = model.state_dict(), head_of(model)
+    mine = {name for name in own if name.startswith(f"{head}.")}
+    fits = all(name in weights and weights[name].shape == own[name].shape for name in mine)
+    new_head = not fits or bool(learnt and learnt != classes)
+    # Auxiliary heads end in the number of classes too; they are as new as the last layer.
+    heads = {n for n in own if new_head and (n in mine or _is_other_head(own, weights, n, mine))}
+    wrong = [
+        f"{name}: expected {tuple(value.shape)}, found "
+        f"{tuple(weights[name].shape) if name in weights else 'nothing'}"
+        for name, value in own.items()
+        if name not in heads and (name not in weights or weights[name].shape != value.shape)
+    ]
+    wrong += [f"{name}: not in this network" for name in weights if name not in own]
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise UserError(
+            f"--weights {path}: these are the weights of another network: "
+            f"{'; '.join(wrong[:3])}{more}. Use the model, image size and channels that they were "
+            "trained with (published weights want --data.image_size 64 or more)"
+        )
+    model.load_state_dict({**own, **{k: v for k, v in weights.items() if k not in heads}})
+    said = [f"weights: begun with {path}"]
+    if new_head:
+        before = (
+            f"{len(learnt)} classes: {json.dumps(list(learnt[:3]))} ..." if learnt else "others"
+        )
+        said.append(f"weights: the last layer {head!r} is new (it was for {before})")
+    return tuple(said)
+
+
+def _is_other_head(own: Weights, weights: Weights, name: str, head: set[str]) -> bool:
+    """Whether a weight has one row for each class, as the last layer has, and does not fit."""
+    rows = {own[n].shape[0] for n in head}
+    same = name in weights and weights[name].shape == own[name].shape
+    return not same and own[name].ndim > 0 and own[name].shape[0] in rows and name in weights
+
+
+def freeze(model: nn.Module, transfer: Transfer, epoch: int) -> None:
+    """Let an epoch train what it should: the last layer, or all. A pure function of the epoch.
+
+    Frozen layers are in evaluation mode, so that batch norm keeps what it has learnt.
+    """
+    if transfer.freeze == "nothing":
+        return
+    thawed = 0 < transfer.unfreeze_after <= epoch
+    head = head_of(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(thawed or name.startswith(f"{head}."))
+    model.train(thawed)
+    model.get_submodule(head).train()
+
+
+def groups(
+    model: nn.Module, transfer: Transfer
+) -> list[tuple[float, list[tuple[str, nn.Parameter]]]]:
+    """Parameters with the factor of their learning rate: the body's, and 1 for the last layer."""
+    named = list(model.named_parameters())
+    if transfer.body_lr == 1:
+        return [(1.0, named)]
+    head = head_of(model)
+    body = [(name, value) for name, value in named if not name.startswith(f"{head}.")]
+    last = [(name, value) for name, value in named if name.startswith(f"{head}.")]
+    return [(1.0, last), (transfer.body_lr, body)]
