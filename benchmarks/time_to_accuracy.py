@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo
 from common import begin, in_turn, medians, spread, table, verdict
 from peers import Pictures, import_keras, loader
 from torch import Tensor, nn

@@ -219,7 +219,8 @@ def test_a_target_that_teaches_nothing(tmp_path: Path, cells: list[str], words: 
 
 def test_too_few_rows(tmp_path: Path) -> None:
     finding = looked(csv(tmp_path, "1,a", "1,b", "1,b", header="n,y"), target="y")
-    assert issue(finding, "too few to hold out").level == "error"
+    assert issue(finding, "too few to hold out") is finding.issues[0]  # errors come first
+    assert [found.level for found in finding.issues] == ["error", *["warning"] * 3]
     assert finding.counts == {"train": 3} and finding.copies == 2
 
 
@@ -313,5 +314,7 @@ def test_nothing_to_look_at(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "set.npz").write_bytes(b"PK\x03\x04 cut short")
     assert looked(tmp_path / "set.npz").issues[0].level == "error"
+    (tmp_path / "table.csv").touch()
+    assert issue(looked(tmp_path / "table.csv"), "is empty").level == "error"
     (tmp_path / "empty").mkdir()
     assert issue(looked(tmp_path / "empty"), "holds no image").level == "error"

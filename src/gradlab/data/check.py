@@ -103,15 +103,15 @@ def check(config: DataConfig, imbalance: float = IMBALANCE) -> Finding:
     made: dict[str, Any] = {"name": config.name}
     issues: list[Issue] = []
     path = None if config.name in datasets else Path(config.name).expanduser()
-    if path and path.is_file() and path.suffix.lower() in TABLES:
-        from gradlab.data.sources.frames import read_frame
-
-        frame, notes = read_frame(path)
-        made |= {"kind": "table", "notes": notes} | _columns(frame, issues)
-        if config.target is None:
-            notes += ("give the column to predict with --data.target, to see its classes",)
-            return Finding(**made | {"notes": notes}, issues=tuple(issues))
     try:
+        if path and path.is_file() and path.suffix.lower() in TABLES:
+            from gradlab.data.sources.frames import read_frame
+
+            frame, notes = read_frame(path)
+            made |= {"kind": "table", "notes": notes} | _columns(frame, issues)
+            if config.target is None:
+                notes += ("give the column to predict with --data.target, to see its classes",)
+                return Finding(**made | {"notes": notes}, issues=tuple(issues))
         source, photos = examine(config)
     except UserError as error:
         if path is None or isinstance(error, UnknownName):

@@ -7,6 +7,7 @@ Departures, most of them those of the published weights:
 - The "5x5" branch of a block is a 3x3 convolution (in the weights published for torchvision).
 - The auxiliary heads pool to 4x4 whatever the size, and the dropout is 0.2 before the last layer
   (paper: 0.4) and 0.7 in the heads.
+- Initial values are He's; those published come from a normal distribution of deviation 0.01.
 - Small images (under 64 pixels): the first convolution is 3x3 with stride 1 and the first pooling
   is left out, so that 32 pixels reach the blocks as 16.
 """
@@ -19,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gradlab.models import models
+from gradlab.models import initial, models
 from gradlab.models.sizes import is_small
 
 BLOCKS = {
@@ -121,6 +122,7 @@ class GoogLeNet(nn.Module):
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(width, classes)
+        initial.apply(self, "he")
 
     def forward(self, x: Tensor) -> Tensor | GoogLeNetOutput:
         """N C H W -> N K; in training, with heads, a `GoogLeNetOutput`."""

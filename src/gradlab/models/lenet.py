@@ -9,6 +9,8 @@ Departures of `lenet5`:
 - The first linear layer takes whatever map comes out: 5x5 for 28 and 32 pixels. Images under 32
   pixels are padded by 2 in the first convolution, those under 28 in the second one too, and those
   under 16 (the 8x8 digits) skip the first pooling.
+- Initial values are torch's own, uniform in +-1 / sqrt(inputs of the unit): a network this shallow
+  learns faster so than by He's.
 
 Departures of `lenet5_1998`:
 - The output is linear, for a softmax, in place of Euclidean distances to fixed 7x12 bitmaps.
@@ -26,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradlab.models import initial, models
+from gradlab.models import models
 from gradlab.models.sizes import check_images
 
 
@@ -41,7 +43,7 @@ def lenet5(classes: int, in_channels: int, image_size: int) -> nn.Sequential:
     if image_size >= 16:
         side, pool1 = side // 2, nn.MaxPool2d(2)
     side = (side + 2 * padding2 - 4) // 2
-    network = nn.Sequential(
+    return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(in_channels, 6, 5, padding=padding1),  # N 6 28 28
             relu1=nn.ReLU(),
@@ -57,8 +59,6 @@ def lenet5(classes: int, in_channels: int, image_size: int) -> nn.Sequential:
             fc3=nn.Linear(84, classes),  # N K
         )
     )
-    initial.apply(network, "he")
-    return network
 
 
 # fmt: off

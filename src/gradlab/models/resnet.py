@@ -9,7 +9,7 @@ Departures:
   in the first 1x1.
 - Small images (under 64 pixels), in the ImageNet forms: the first convolution is 3x3 with stride 1
   and the first pooling is left out.
-- The last linear layer starts with He's values too; the paper does not say.
+- Initial values are He's by the number of inputs, in the last linear layer too.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ from typing import Any
 from gradlab.config import Recipe, override
 from gradlab.registry import Registry
 
-recipes: Registry[Recipe] = Registry("recipe", ("gradlab.recipes.tables", "gradlab.recipes.images"))
+recipes: Registry[Recipe] = Registry(
+    "recipe", ("gradlab.recipes.tables", "gradlab.recipes.images", "gradlab.recipes.convnets")
+)
 """The named recipes."""
 
 SHORT = {

@@ -138,6 +138,9 @@ class Ensemble(Run):
     def of(cls, members: Sequence[Run | str | os.PathLike[str]]) -> Ensemble:
         """The ensemble of runs that are there already; `save` keeps it."""
         ensemble = cls(members)
+        for path in ensemble.paths:
+            if is_ensemble(path):
+                raise UserError(f"{path} is an ensemble itself: give the runs in it")
         _check_alike(ensemble.members)
         return ensemble
 
@@ -190,7 +193,7 @@ class Ensemble(Run):
         raise UserError(f"{self.path} is an ensemble: its members are trained one by one")
 
     def details(self, split: str = "test") -> Details:
-        """The evaluation of a split, example by example; reading test is recorded in the members."""
+        """The evaluation of a split, example by example; a reading of test is recorded."""
         if split not in self._details:
             self._details[split] = self._judge(split)
             for member in self.members if split == "test" else ():
@@ -203,26 +206,22 @@ class Ensemble(Run):
         return self.task.details(split)
 
     def gain(self, split: str = "test") -> tuple[Gain, ...]:
-        """Each metric of a split, beside those of the members."""
-        return self._gains(split, self.details(split).metrics)
+        """Each metric of a split, beside those of the members.
 
-    def _gains(self, split: str, metrics: dict[str, float]) -> tuple[Gain, ...]:
-        # What a member reached is recorded at its end; one trained without test has yet to be read.
-        others = [run.metrics.get(split) or self._member(run, split) for run in self.members]
+        What was recorded at the end of the training is taken; the rest is evaluated now.
+        """
+        metrics = self.metrics.get(split) or self.evaluate(split)
+        others = [run.metrics.get(split) or run.evaluate(split) for run in self.members]
         return tuple(
             Gain(name, value, tuple(other[name] for other in others))
             for name, value in metrics.items()
             if all(name in other for other in others)
         )
 
-    def _member(self, run: Run, split: str) -> dict[str, float]:
-        run.dataset = self.dataset
-        return run.evaluate(split)
-
     @property
     def summary(self) -> dict[str, Any]:
         """The training in one JSON object: what `train --ensemble --json` prints."""
-        gains = {split: self._gains(split, found) for split, found in self.metrics.items()}
+        gains = {split: self.gain(split) for split in self.metrics}
         return {
             **super().summary,
             "members": [str(path) for path in self.paths],
@@ -355,28 +354,21 @@ def _check_alike(members: Sequence[Run]) -> None:
     first = members[0]
     for other in members[1:]:
         pairs = (
-            ("classes", first.schema.classes, other.schema.classes),
+            ("classes", *(", ".join(run.schema.classes) for run in (first, other))),
             ("target", first.schema.target, other.schema.target),
             ("task", first.recipe.task.name, other.recipe.task.name),
-            ("dataset", *(_dataset(run) for run in (first, other))),
+            ("dataset", *(_named(run.record["dataset"]) for run in (first, other))),
         )
         for what, mine, theirs in pairs:
             if mine != theirs:
                 raise UserError(
                     f"these runs make no ensemble, their {what} differs: {first.path} has "
-                    f"{_said(mine)}, {other.path} has {_said(theirs)}"
+                    f"{mine}, {other.path} has {theirs}"
                 )
 
 
-def _dataset(run: Run) -> str:
-    found = run.record["dataset"]
-    return f"{found['name']} ({found['fingerprint']})"
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(value[:10]) + (f" and {len(value) - 10} more" if len(value) > 10 else "")
-    return str(value)
+def _named(dataset: dict[str, Any]) -> str:
+    return f"{dataset['name']} (fingerprint {dataset['fingerprint']})"
 
 
 def _read(path: Path) -> dict[str, Any]:

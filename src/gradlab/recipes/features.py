@@ -24,6 +24,7 @@ from gradlab.data.sources.arrays import read_npz
 from gradlab.data.sources.folders import ARCHIVES, SPLIT_FOLDERS
 from gradlab.engine.updater import evaluating
 from gradlab.errors import UserError, unknown
+from gradlab.recipes.ensemble import Ensemble
 from gradlab.recipes.run import Run, load
 from gradlab.tasks.base import Task
 from gradlab.tasks.supervised import Supervised
@@ -134,7 +135,7 @@ class Examples:
     What of `classes` and `labelled` holds says how to read their y.
     """
 
-    parts: dict[str, Split]
+    parts: dict[Any, Split]
     classes: tuple[str, ...] = ()
     labelled: bool = True
 
@@ -148,7 +149,14 @@ def of_examples(
     batch_size: int = 0,
 ) -> Features:
     """As `features`, for examples that are at hand."""
-    values, labels, ids, splits = [], [], [], []
+    if isinstance(run, Ensemble) and layer is None:
+        raise UserError(
+            f"{run.path} is an ensemble, and each member has features of its own: give one of "
+            f"them, such as {run.paths[0]}"
+        )
+    values, labels = [], []
+    ids: list[str] = []
+    splits: list[str] = []
     name = layer or ""
     for split, part in examples.parts.items():
         made, name = activations(run.task, part, layer, pool, batch_size)
@@ -170,7 +178,7 @@ def gather(run: Run, data: Any = None, split: str | None = None) -> Examples:
     """The examples that are meant, as `features` says; the run's own test split is recorded."""
     own = _is_own(run, data)
     if own or isinstance(data, Dataset):
-        dataset = run.dataset if own else data
+        dataset: Dataset = run.dataset if own else data
         _check_form(run.schema, dataset.schema, dataset.name)
         found = Examples(dict(dataset.splits), dataset.schema.classes, _labelled(dataset.schema))
         where = dataset.name
@@ -286,7 +294,7 @@ def _is_own(run: Run, data: Any) -> bool:
     if data is None:
         return True
     if isinstance(data, Dataset):
-        return data.fingerprint == run.record["dataset"]["fingerprint"]
+        return bool(data.fingerprint == run.record["dataset"]["fingerprint"])
     if not isinstance(data, str | os.PathLike):
         return False
     name = run.recipe.data.name
@@ -324,7 +332,7 @@ def _other(schema: Schema, name: str) -> Examples:
             channels=schema.shape[0] if image else 0,
         )
     )
-    parts: dict[str, Split] = {split: part for split, part in made.parts.items()}
+    parts: dict[Any, Split] = dict(made.parts)
     if schema.kind == "table" and made.schema.kind == "table":
         parts = {split: _encoded(schema, part, name) for split, part in parts.items()}
     else:
@@ -340,7 +348,8 @@ def _encoded(schema: Schema, part: Split, name: str) -> Split:
     absent = [column.name for column in schema.columns if column.name not in frame.columns]
     if absent:
         raise UserError(f"{name} lacks the columns {', '.join(absent)} that this run reads")
-    return replace(part, x=apply(schema.columns, frame))
+    # Copied: polars lends its own memory, which may not be written to.
+    return replace(part, x=apply(schema.columns, frame), y=np.array(part.y))
 
 
 def _check_form(expected: Schema, found: Schema, name: str) -> None:

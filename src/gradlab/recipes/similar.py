@@ -67,7 +67,9 @@ class Similar:
         figure = Figure(figsize=(1.5 * ACROSS, 1.9 * rows), layout="constrained")
         for place, image in enumerate(self.images):
             axes = figure.add_subplot(rows, ACROSS, place + 1)
-            axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmax=255)
+            axes.imshow(
+                image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255
+            )
             axes.set_xticks([])
             axes.set_yticks([])
             title = f"query\n{Path(self.query).name}"

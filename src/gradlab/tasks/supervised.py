@@ -219,7 +219,7 @@ class Supervised(Task):
             batch.x,
             batch.y,
             self.updater.optimizer,
-            classes=self.outputs if self.schema.target == "class" else None,
+            classes=len(self.schema.classes) or None,
         )
 
 

@@ -80,7 +80,6 @@ def _utf8(path: Path) -> tuple[bytes, tuple[str, ...]]:
     except UnicodeDecodeError:
         data = data.decode("cp1252", errors="replace").encode("utf-8")
         notes = ("the file is not UTF-8; it was read as Latin-1 (Windows-1252)",)
-    data = data.removeprefix(b"\xef\xbb\xbf")
     return (data if b"\n" in data else data.replace(b"\r", b"\n")), notes
 
 

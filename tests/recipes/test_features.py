@@ -1,0 +1,220 @@
+"""Features: the values of a layer, whichever examples are given, with their ids and labels."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import gradlab
+from gradlab.config import DataConfig
+from gradlab.data import load as load_data
+from gradlab.errors import UserError
+from gradlab.recipes.features import features
+
+QUICK = {"epochs": 1, "threads": 1, "progress": False, "test": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """LeNet-5 on the digits, barely trained."""
+    return gradlab.train("lenet5", out=tmp_path_factory.mktemp("runs"), name="lenet", **QUICK)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A network with dropout on the irises."""
+    out = tmp_path_factory.mktemp("runs")
+    return gradlab.train("mlp", out=out, name="iris", data="iris", **QUICK)
+
+
+def reads(run):
+    return [line for line in run.history if line.get("event") == "test read"]
+
+
+def normalised(run, split):
+    """The inputs of the network, by hand."""
+    x = torch.from_numpy(run.dataset.splits[split].x).permute(0, 3, 1, 2) / 255
+    return (x - run.schema.mean[0]) / run.schema.std[0]
+
+
+def test_the_default_layer_is_what_the_last_linear_layer_takes(run):
+    found = features(run, split="val")
+    last = run.model.fc3
+    outputs = found.values @ last.weight.detach().numpy().T + last.bias.detach().numpy()
+    run.task.dataset = run.dataset
+    expected, y = run.task.outputs_of("val")
+    assert found.layer == "input of fc3" and found.values.shape == (153, 84)
+    assert found.values.dtype == np.float32
+    np.testing.assert_allclose(outputs, expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert np.array_equal(found.labels, y.numpy())
+    assert found.classes == tuple("0123456789")
+    assert found.ids == run.dataset.splits["val"].ids and set(found.splits) == {"val"}
+
+
+@pytest.mark.parametrize("pool", ["mean", "max", "none"])
+def test_maps_are_pooled_over_space_or_kept(run, pool):
+    with torch.inference_mode():
+        maps = run.model[:4](normalised(run, "val"))  # N 16 8 8
+    assert maps.shape == (153, 16, 8, 8)
+    by_hand = {"mean": maps.mean((2, 3)), "max": maps.amax((2, 3)), "none": maps.flatten(1)}[pool]
+    found = features(run, split="val", layer="conv2", pool=pool)
+    np.testing.assert_allclose(found.values, by_hand.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_batches_and_dropout_change_nothing(table):
+    whole = features(table, layer="1")
+    assert whole.values.shape == (150, 800)
+    np.testing.assert_allclose(
+        features(table, layer="1", batch_size=7).values, whole.values, atol=1e-5
+    )
+    table.model.train()
+    np.testing.assert_array_equal(
+        features(table, layer="3").values, features(table, layer="3").values
+    )
+    assert table.model.training  # left as it was found
+    table.model.eval()
+
+
+def test_a_layer_that_is_not_there_is_refused_with_the_nearest(run):
+    with pytest.raises(UserError, match=r"unknown layer 'conv3'.*'conv2'"):
+        features(run, layer="conv3")
+    assert not any(module._forward_hooks for module in run.model.modules())
+
+
+class TwoHeads(nn.Module):
+    """As in GoogLeNet: the auxiliary head is written last, and rests in evaluation."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten = nn.Flatten()
+        self.body = nn.Linear(64, 5)
+        self.head = nn.Linear(5, 10)
+        self.auxiliary = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.flatten(x)
+        out = self.head(self.body(x))
+        return (out, self.auxiliary(x)) if self.training else out
+
+
+@pytest.fixture
+def heads(tmp_path):
+    def loss(output, y):
+        both = output if isinstance(output, tuple) else (output,)
+        return sum(nn.functional.cross_entropy(each, y) for each in both)
+
+    return gradlab.fit(TwoHeads(), data="digits", loss=loss, out=tmp_path, **QUICK)
+
+
+def test_the_last_linear_layer_is_the_last_that_is_used(heads):
+    found = features(heads, split="val")
+    assert found.layer == "input of head" and found.values.shape == (153, 5)
+    with pytest.raises(UserError, match=r"'auxiliary' was not used"):
+        features(heads, split="val", layer="auxiliary")
+
+
+def test_all_splits_in_order_and_the_reading_of_test_is_recorded(run):
+    before = len(reads(run))
+    features(run, split="train")
+    assert len(reads(run)) == before
+    found = features(run)
+    assert len(reads(run)) == before + 1 and reads(run)[-1]["by"] == "features"
+    counts = run.dataset.counts
+    assert found.splits == tuple(name for name in counts for _ in range(counts[name]))
+    assert len(set(found.ids)) == 1797
+    assert len(features(run, "digits")) == 1797 and len(reads(run)) == before + 2  # by its name
+    with pytest.raises(UserError, match=r"no split 'all'; found train, val, test"):
+        features(run, split="all")
+
+
+def test_arrays_have_the_form_of_a_dataset(run, tmp_path):
+    found = features(run)
+    found.save(tmp_path / "f.npz")
+    back = load_data(DataConfig(name=str(tmp_path / "f.npz")))
+    assert back.counts == run.dataset.counts and back.schema.classes == run.schema.classes
+    assert np.array_equal(back.splits["test"].x, found.values[-269:])
+    assert np.array_equal(back.splits["val"].y, run.dataset.splits["val"].y)
+    features(run, split="val").save(tmp_path / "v.npz")
+    with np.load(tmp_path / "v.npz") as arrays:
+        assert sorted(arrays) == ["classes", "ids", "x", "y"]
+
+
+def test_a_table_has_a_column_for_each_feature(run, tmp_path):
+    found = features(run)
+    found.save(tmp_path / "f.parquet")
+    frame = pl.read_parquet(tmp_path / "f.parquet")
+    assert frame.columns == ["id", "split", "label", *(f"f{d}" for d in range(84))]
+    assert frame["label"].to_list() == [found.classes[k] for k in found.labels]
+    assert np.array_equal(frame[:, 3:].to_numpy(), found.values)
+    assert frame.filter(pl.col("split") == "val")["id"].to_list() == list(
+        run.dataset.splits["val"].ids
+    )
+    with pytest.raises(UserError, match=r"\.parquet or \.npz, found 'f\.csv'"):
+        found.save("f.csv")
+
+
+def test_new_inputs_have_names_and_no_labels(run, tmp_path):
+    x = run.dataset.splits["val"].x[:3]
+    expected = features(run, split="val").values[:3]
+    for i, image in enumerate(x):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
+    for given in (tmp_path, [tmp_path / f"{i}.png" for i in range(3)], x):
+        found = features(run, given)
+        assert found.labels is None and len(found) == 3
+        np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-5)
+    assert features(run, tmp_path).ids[0] == str(tmp_path / "0.png")
+    assert features(run, x).ids == ("1", "2", "3")
+    found.save(tmp_path / "new.parquet")
+    assert pl.read_parquet(tmp_path / "new.parquet").columns[:2] == ["id", "f0"]
+
+
+def test_another_dataset_is_brought_to_the_form_of_the_run(run, tmp_path):
+    """Colour images of 12x12 in class folders, with labels of their own."""
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for i in range(2):
+            pixels = rng.integers(0, 256, (12, 12, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / label / f"{i}.png")
+    before = len(reads(run))
+    found = features(run, tmp_path)
+    assert found.classes == ("cat", "dog") and found.labels.tolist() == [0, 0, 1, 1]
+    assert found.ids == ("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png")
+    assert len(reads(run)) == before
+
+
+def test_rows_of_a_table_are_read_as_the_run_reads_them(table, tmp_path):
+    from sklearn.datasets import load_iris
+
+    bunch = load_iris()
+    frame = pl.DataFrame(bunch.data, schema=list(bunch.feature_names))
+    frame.write_csv(tmp_path / "new.csv")
+    species = pl.Series("species", bunch.target_names[bunch.target])
+    frame.with_columns(species).write_csv(tmp_path / "labelled.csv")
+    new, labelled = (features(table, tmp_path / name) for name in ("new.csv", "labelled.csv"))
+    assert new.labels is None and labelled.labels.tolist() == bunch.target.tolist()
+    np.testing.assert_allclose(new.values, labelled.values, rtol=1e-5)
+    own = features(table)
+    assert sorted(map(tuple, own.values.round(3))) == sorted(map(tuple, new.values.round(3)))
+    frame[:, 1:].with_columns(species).write_csv(tmp_path / "short.csv")
+    with pytest.raises(UserError, match=r"lacks the columns sepal length \(cm\) that this run"):
+        features(table, tmp_path / "short.csv")
+    with pytest.raises(UserError, match="species"):
+        features(table, "wine")
+
+
+@pytest.mark.parametrize("data", ["iris", "diabetes"])
+def test_data_of_another_kind_is_refused(run, data):
+    with pytest.raises(UserError, match="but this run reads images of 8x8 with 1 channels"):
+        features(run, data)
+
+
+def test_the_summary_is_json(run):
+    assert json.loads(json.dumps(features(run, split="val").summary)) == {
+        "layer": "input of fc3", "features": 84, "examples": {"val": 153}, "labels": True,
+        "classes": list("0123456789"),
+    }  # fmt: skip
