@@ -24,6 +24,9 @@ from gradlab.engine.run import RunFolder
 from gradlab.engine.signals import Signals
 from gradlab.errors import UserError
 
+_SHORT = 1.0
+"""Seconds: epochs that follow each other faster than this share a checkpoint."""
+
 Scalars = dict[str, Any]
 """What a step tells: `loss` (watched for NaN and divergence), `examples` (summed), any others."""
 
@@ -161,7 +164,9 @@ class _Loop:
                     self.save_last()
         self.close_window()
         self.judge(self.task.evaluate("val"))
-        self.save_last()
+        since = time.monotonic() - self.saved
+        if since >= min(plan.checkpoint_seconds, _SHORT) or progress.finished or signals.received:
+            self.save_last()
 
     def close_window(self) -> None:
         """Log the steps since the last line; the one place where the losses are waited for."""

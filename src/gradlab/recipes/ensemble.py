@@ -107,14 +107,11 @@ class Gain:
         return (self.metric, *(f"{v:.4f}" for v in plain), *(f"{v:+.4f}" for v in gained))
 
 
+# fmt: off
 HEADER = (
-    "metric",
-    "mean of members",
-    "best member",
-    "ensemble",
-    "gain over mean",
-    "gain over best",
+    "metric", "mean of members", "best member", "ensemble", "gain over mean", "gain over best",
 )
+# fmt: on
 
 
 class Ensemble(Run):
@@ -141,12 +138,12 @@ class Ensemble(Run):
         for path in ensemble.paths:
             if is_ensemble(path):
                 raise UserError(f"{path} is an ensemble itself: give the runs in it")
-        _check_alike(ensemble.members)
+        _ = ensemble.members  # so that a mistake is said here
         return ensemble
 
     @cached_property
     def members(self) -> tuple[Run, ...]:
-        """The runs, trained to their end."""
+        """The runs, trained to their end and all for the same question."""
         opened = []
         for given, path in zip(self._given, self.paths, strict=True):
             saved = (self.path / FILE).is_file()
@@ -156,6 +153,7 @@ class Ensemble(Run):
             if not is_finished(run):
                 raise self._unfinished(path, self.path if saved else path)
             opened.append(run)
+        _check_alike(opened)
         return tuple(opened)
 
     def _unfinished(self, member: Path, whole: Path) -> UserError:
@@ -166,13 +164,11 @@ class Ensemble(Run):
     @cached_property
     def record(self) -> dict[str, Any]:
         """That of the first member: all are of one task and dataset."""
-        _check_alike(self.members)
         return self.members[0].record
 
     @cached_property
     def dataset(self) -> Dataset:
         """The dataset of all members."""
-        _check_alike(self.members)
         dataset = self.members[0].dataset
         for member in self.members[1:]:
             member.dataset = dataset

@@ -48,7 +48,7 @@ recipes.add(
         data=DataConfig(name="breast_cancer", test=0.2),
         optimizer=OptimizerConfig(name="momentum", lr=0.1, weight_decay=1e-3),
         schedule=ScheduleConfig(name="cosine"),
-        plan=Plan(epochs=50, updates=1500, batch_size=32),
+        plan=Plan(epochs=50, updates=800, batch_size=32),
         targets=(
             Target(
                 dataset="breast_cancer",
@@ -95,7 +95,7 @@ recipes.add(
         data=DataConfig(name="digits"),
         optimizer=OptimizerConfig(name="adamw", lr=2e-3, weight_decay=1e-2),
         schedule=ScheduleConfig(name="one_cycle"),
-        plan=Plan(epochs=20, updates=1500, batch_size=256),
+        plan=Plan(epochs=20, updates=600, batch_size=256),
         targets=(
             Target(
                 dataset="mnist",
