@@ -13,27 +13,40 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """Images one by one, as torchvision's sets give them: PIL, to float 0..1, normalised.
+    """Images one by one, as torchvision's MNIST gives them with ToTensor and Normalize.
 
-    x: uint8 N H W C; y: N class numbers; mean, std: per channel.
+    x: uint8 N H W C; y: N class numbers; mean, std: per channel. The operations on an image are
+    those of torchvision, what is done anew for each image included.
     """
 
     def __init__(
         self, x: np.ndarray, y: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> None:
-        self.x = x[..., 0] if x.shape[-1] == 1 else x
-        self.y = y
-        self.mean = torch.tensor(mean).view(-1, 1, 1)
-        self.std = torch.tensor(std).view(-1, 1, 1)
+        self.x = torch.from_numpy(x[..., 0] if x.shape[-1] == 1 else x)
+        self.y = torch.from_numpy(y)
+        self.mean, self.std = mean, std
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        picture = Image.fromarray(self.x[index])
-        values = torch.from_numpy(np.array(picture))  # H W or H W C
-        image = values.view(*values.shape[:2], -1).permute(2, 0, 1).contiguous().float().div(255)
-        return image.sub_(self.mean).div_(self.std), int(self.y[index])
+        values, label = self.x[index], int(self.y[index])
+        return self.normalise(to_tensor(Image.fromarray(values.numpy()))), label
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """C H W, of mean 0 and deviation 1."""
+        image = image.clone()
+        mean, std = (torch.as_tensor(values) for values in (self.mean, self.std))
+        if (std == 0).any():
+            raise ValueError("a standard deviation is 0")
+        return image.sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """A picture as float C H W, 0..1."""
+    values = torch.from_numpy(np.array(picture, np.uint8, copy=True))
+    values = values.view(picture.height, picture.width, len(picture.getbands()))
+    return values.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
 
 
 def loader(pictures: Pictures, workers: int, **options: Any) -> DataLoader[tuple[Tensor, int]]:
