@@ -229,3 +229,70 @@ def test_a_folder_without_permission_is_said(capsys, tmp_path):
     (tmp_path / "file").write_text("x")
     err = refused(capsys, "train", "mlp", "--out", tmp_path / "file" / "runs", *QUICK)
     assert "cannot write" in err and "--out" in err
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory):
+    """Two members of softmax regression."""
+    out = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(out)
+        main(["train", "softmax_regression", "--ensemble", "2", "--epochs", "2", "--name", "two"])
+    return out / "runs" / "two"
+
+
+def test_an_ensemble_is_trained_evaluated_predicted_with_and_resumed(
+    capsys, ensemble, trained, tmp_path
+):
+    loaded = gradlab.load(ensemble)
+    assert len(loaded.members) == 2 and set(loaded.metrics) == {"val", "test"}
+    code, out, _ = run(capsys, "eval", ensemble, "--json")
+    whole = json.loads(out)
+    assert code == 0 and whole["metrics"] == loaded.metrics["test"]
+    members = [ensemble / f"member-{i}" for i in range(2)]
+    code, out, _ = run(capsys, "eval", *members, "--json")
+    assert json.loads(out)["gain"] == whole["gain"]
+    code, out, _ = run(capsys, "eval", *members)
+    assert code == 0 and "gain over mean" in out and "best member" in out
+    Image.fromarray(loaded.dataset.splits["test"].x[0, ..., 0]).save(tmp_path / "0.png")
+    code, out, _ = run(capsys, "predict", ensemble, tmp_path / "0.png", "--json")
+    assert code == 0 and len(json.loads(out)["predictions"][0]["top"]) == 5
+    code, out, err = run(capsys, "resume", ensemble)
+    assert code == 0 and "finished already" in err and str(ensemble) in out
+    assert "is an ensemble itself" in refused(capsys, "eval", ensemble, trained.path)
+    assert "at least 2" in refused(capsys, "train", "mlp", "--ensemble", "1", "--out", tmp_path)
+
+
+def test_features_are_written_and_said(capsys, trained, tmp_path):
+    path = tmp_path / "f.npz"
+    code, out, _ = run(capsys, "features", trained.path, "--split", "val", "--out", path, "--json")
+    record = json.loads(out)
+    assert code == 0 and record["examples"] == {"val": 153} and record["features"] == 64
+    with np.load(path) as arrays:
+        assert arrays["x"].shape == (153, 64)
+    assert ".parquet or .npz" in refused(capsys, "features", trained.path, "--out", "f.csv")
+    refusal = refused(capsys, "features", trained.path, "--layer", "x1", "--out", path)
+    assert "unknown layer 'x1'" in refusal
+
+
+def test_similar_images_are_listed_and_drawn(capsys, trained, tmp_path):
+    Image.fromarray(trained.dataset.splits["test"].x[0, ..., 0]).save(tmp_path / "q.png")
+    code, out, _ = run(
+        capsys,
+        "similar",
+        trained.path,
+        tmp_path / "q.png",
+        "--count",
+        3,
+        "--out",
+        tmp_path / "grid.png",
+        "--json",
+    )
+    assert code == 0 and len(json.loads(out)["neighbours"]) == 3
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.format == "PNG"
+    code, out, _ = run(capsys, "similar", trained.path, tmp_path / "q.png")
+    assert code == 0 and "similarity" in out
+    assert ".png" in refused(
+        capsys, "similar", trained.path, tmp_path / "q.png", "--out", tmp_path / "grid.gif"
+    )

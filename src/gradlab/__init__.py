@@ -20,17 +20,37 @@ _PUBLIC = {
     "resume": ("gradlab.recipes.training", "resume"),
     "fit": ("gradlab.recipes.training", "fit_own"),
     "load": ("gradlab.recipes.run", "load"),
+    "features": ("gradlab.recipes.features", "features"),
+    "similar": ("gradlab.recipes.similar", "similar"),
+    "train_ensemble": ("gradlab.recipes.ensemble", "train_ensemble"),
+    "Ensemble": ("gradlab.recipes.ensemble", "Ensemble"),
     "Run": ("gradlab.recipes.run", "Run"),
     "models": ("gradlab.models", None),
     "UserError": ("gradlab.errors", "UserError"),
 }
 
-__all__ = ["Run", "UserError", "__version__", "fit", "load", "models", "resume", "train"]
+__all__ = [
+    "Ensemble",
+    "Run",
+    "UserError",
+    "__version__",
+    "features",
+    "fit",
+    "load",
+    "models",
+    "resume",
+    "similar",
+    "train",
+    "train_ensemble",
+]
 
 if TYPE_CHECKING:
     from gradlab import models
     from gradlab.errors import UserError
+    from gradlab.recipes.ensemble import Ensemble, train_ensemble
+    from gradlab.recipes.features import features
     from gradlab.recipes.run import Run, load
+    from gradlab.recipes.similar import similar
     from gradlab.recipes.training import fit_own as fit
     from gradlab.recipes.training import resume, train
 

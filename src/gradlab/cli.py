@@ -6,20 +6,19 @@ Exit codes: 0 done, 2 a mistake in what was given, 128 + N stopped by signal N.
 
 from __future__ import annotations
 
-import json as json_module
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from gradlab import __version__
+from gradlab import __version__, printing
 from gradlab.errors import UserError
 
 if TYPE_CHECKING:
-    from gradlab.recipes.run import Run
+    pass
 
 Json = Annotated[bool, Parameter(negative="", help="print one JSON object on stdout")]
 Fields = Annotated[
@@ -49,13 +48,18 @@ def list_recipes(*, json: Json = False) -> None:
         }
         for name in recipes
     ]
-    _print(
+    printing.emit(
         {"recipes": rows},
         json,
-        lambda: _table(
+        lambda: printing.table(
             ("recipe", "what it is", "data", "targets on test"),
             [
-                (r["recipe"], r["summary"], r["data"], ", ".join(_target(t) for t in r["targets"]))
+                (
+                    r["recipe"],
+                    r["summary"],
+                    r["data"],
+                    ", ".join(printing.target(t) for t in r["targets"]),
+                )
                 for r in rows
             ],
         ),
@@ -69,10 +73,10 @@ def show(recipe: str, /, *, json: Json = False, **fields: Fields) -> None:
     from gradlab.recipes import find
 
     chosen = find(recipe, _dotted(fields))
-    _print(
+    printing.emit(
         chosen.model_dump(mode="json"),
         json,
-        lambda: _table(("field", "value", "meaning"), field_table(chosen)),
+        lambda: printing.table(("field", "value", "meaning"), field_table(chosen)),
     )
 
 
@@ -92,24 +96,28 @@ def train(
     name: Annotated[str | None, Parameter(help="the run's name (a fresh one)")] = None,
     test: Annotated[bool, Parameter(help="evaluate the test split at the end")] = True,
     log: Annotated[Literal["tensorboard"] | None, Parameter(help="write event files too")] = None,
+    ensemble: Annotated[int, Parameter(help="train so many, of seeds that follow")] = 0,
     json: Json = False,
     **fields: Fields,
 ) -> None:
-    """Train a recipe and leave a run behind."""
+    """Train a recipe and leave a run behind, or an ensemble of runs."""
+    from gradlab.recipes.ensemble import train_ensemble
     from gradlab.recipes.training import train as train_recipe
 
-    given = {"data": data, "epochs": epochs, "seed": seed, "device": device}
-    run = train_recipe(
-        recipe,
-        out=out,
-        name=name,
-        test=test,
-        log=(log,) if log else (),
-        precision=precision,
-        **given,
+    given: dict[str, Any] = {
+        "out": out,
+        "name": name,
+        "test": test,
+        "log": (log,) if log else (),
+        "data": data,
+        "epochs": epochs,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
         **_dotted(fields),
-    )
-    _print_run(run, json)
+    }
+    run = train_ensemble(recipe, ensemble, **given) if ensemble else train_recipe(recipe, **given)
+    printing.print_run(run, json)
 
 
 @app.command
@@ -129,31 +137,36 @@ def resume(
     done = is_finished(load(run))
     if done:
         print(f"{run} is finished already: nothing to do", file=sys.stderr)
-    _print_run(resume_run(run, test=test, log=(log,) if log else ()), json)
+    printing.print_run(resume_run(run, test=test, log=(log,) if log else ()), json)
 
 
 @app.command(name="eval")
 def evaluate(
-    run: Path,
+    runs: Annotated[list[Path], Parameter(help="a run; of several, the ensemble")],
     /,
     *,
     split: Annotated[Literal["train", "val", "test"], Parameter(help="which split")] = "test",
     json: Json = False,
 ) -> None:
-    """Evaluate a run's best weights on a split."""
+    """Evaluate a run's best weights on a split; several runs as an ensemble."""
+    from gradlab.recipes.ensemble import Ensemble
     from gradlab.recipes.run import load
 
-    opened = load(run)
+    opened = load(runs[0]) if len(runs) == 1 else Ensemble.of(runs)
     details = opened.details(split)
     record: dict[str, Any] = {
-        "run": str(run),
+        "run": str(opened.path),
         "split": split,
         "metrics": details.metrics,
         "classes": list(details.classes),
         "per_class": details.per_class,
         "confusion": None if details.confusion is None else details.confusion.tolist(),
     }
-    _print(record, json, lambda: _print_details(record))
+    gains = opened.gain(split) if isinstance(opened, Ensemble) else ()
+    if isinstance(opened, Ensemble):
+        record["members"] = [str(path) for path in opened.paths]
+        record["gain"] = [gain.to_dict() for gain in gains]
+    printing.emit(record, json, lambda: printing.print_details(record, gains))
 
 
 @app.command
@@ -177,17 +190,80 @@ def predict(
         }
         for answer in answers
     ]
-    _print(
+    printing.emit(
         {"run": str(run), "predictions": rows},
         json,
-        lambda: _table(
+        lambda: printing.table(
             ("input", "answer", "probabilities"),
             [
-                (a.name, _number(a.answer), ", ".join(f"{k} {p:.1%}" for k, p in a.top))
+                (a.name, printing.number(a.answer), ", ".join(f"{k} {p:.1%}" for k, p in a.top))
                 for a in answers
             ],
         ),
     )
+
+
+@app.command
+def features(
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="a dataset, or images (the run's own)")] = None,
+    layer: Annotated[str | None, Parameter(help="a module's name (before the last linear)")] = None,
+    split: Annotated[Literal["train", "val", "test"] | None, Parameter(help="one (all)")] = None,
+    pool: Annotated[Literal["mean", "max", "none"], Parameter(help="of maps, over space")] = "mean",
+    out: Annotated[Path, Parameter(help="the file to write: .parquet or .npz")],
+    json: Json = False,
+) -> None:
+    """Write what a layer of a run's network makes of each example."""
+    from gradlab.recipes.features import check_suffix
+    from gradlab.recipes.features import features as features_of
+
+    check_suffix(out)
+    found = features_of(run, data, layer=layer, split=split, pool=pool)
+    found.save(out)
+    record = {"run": str(run), "out": str(out), **found.summary}
+    counts = ", ".join(f"{name} {count:,}" for name, count in record["examples"].items())
+    said = f"{record['features']} features of {counts} ({found.layer}): {out}"
+    printing.emit(record, json, lambda: print(said))
+
+
+@app.command
+def similar(
+    run: Path,
+    image: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="where to look (the run's own train)")] = None,
+    count: Annotated[int, Parameter(help="how many neighbours")] = 8,
+    layer: Annotated[str | None, Parameter(help="a module's name (before the last linear)")] = None,
+    split: Annotated[Literal["train", "val", "test"] | None, Parameter(help="one (all)")] = None,
+    out: Annotated[Path | None, Parameter(help="a picture of them: .png")] = None,
+    json: Json = False,
+) -> None:
+    """Find the images that a network takes for the most like one."""
+    from gradlab.recipes.similar import check_png
+    from gradlab.recipes.similar import similar as similar_to
+
+    if out is not None:
+        check_png(out)
+    found = similar_to(run, image, data, count=count, layer=layer, split=split)
+    if out is not None:
+        found.save_grid(out)
+    record = {"run": str(run), **found.to_dict(), "out": None if out is None else str(out)}
+
+    def show() -> None:
+        printing.table(
+            ("image", "label", "similarity"),
+            [
+                (n.id, "" if n.label is None else printing.number(n.label), f"{n.similarity:.4f}")
+                for n in found.neighbours
+            ],
+        )
+        if out is not None:
+            print(f"picture: {out}")
+
+    printing.emit(record, json, show)
 
 
 @app.command
@@ -207,10 +283,10 @@ def reproduce(
     from gradlab.recipes.reproduce import reproduce as run_all
 
     rows = run_all(recipe, data=data, seeds=seeds, out=out, results=results)
-    _print(
+    printing.emit(
         {"recipe": recipe, "rows": [row.to_dict() for row in rows]},
         json,
-        lambda: _table(
+        lambda: printing.table(
             ("dataset", "metric", "target", "mean", "deviation", "seeds", "reached"),
             [row.cells() for row in rows],
         ),
@@ -223,10 +299,10 @@ def data_list(*, json: Json = False) -> None:
     from gradlab.data.sources import datasets
 
     rows = [(name, (datasets[name].__doc__ or "").split("\n")[0]) for name in datasets]
-    _print(
+    printing.emit(
         {"datasets": [{"name": name, "summary": said} for name, said in rows]},
         json,
-        lambda: _table(("dataset", "what it is"), rows),
+        lambda: printing.table(("dataset", "what it is"), rows),
     )
 
 
@@ -236,7 +312,7 @@ def data_get(name: str, /, *, json: Json = False) -> None:
     from gradlab.data.sources import get
 
     files = [str(path) for path in get(name)]
-    _print(
+    printing.emit(
         {"dataset": name, "files": files},
         json,
         lambda: print("\n".join(files) or f"{name} comes with gradlab: nothing to download"),
@@ -251,7 +327,7 @@ def data_check(data: str, /, *, json: Json = False, **fields: Fields) -> None:
 
     given = {key.removeprefix("data."): value for key, value in _dotted(fields).items()}
     finding = check(override(DataConfig(), {"name": data, **given}, where="data"))
-    _print(finding.to_dict(), json, lambda: print(finding.text()))
+    printing.emit(finding.to_dict(), json, lambda: print(finding.text()))
     if any(issue.level == "error" for issue in finding.issues):
         raise SystemExit(2)
 
@@ -306,82 +382,6 @@ _DOT = ":"
 
 def _dotted(fields: dict[str, str]) -> dict[str, str]:
     return {key.replace(_DOT, "."): value for key, value in fields.items()}
-
-
-def _print(record: dict[str, Any], as_json: bool, show_it: Callable[[], Any]) -> None:
-    if as_json:
-        print(json_module.dumps(record))
-    else:
-        show_it()
-
-
-def _print_run(run: Run, as_json: bool) -> None:
-    _print(run.summary, as_json, lambda: _show_run(run))
-
-
-def _show_run(run: Run) -> None:
-    summary = run.summary
-    metrics: dict[str, dict[str, float]] = summary["metrics"]
-    names = list(dict.fromkeys(name for figures in metrics.values() for name in figures))
-    _table(
-        ("", *metrics),
-        [
-            (name, *(_metric(name, figures.get(name)) for figures in metrics.values()))
-            for name in names
-        ],
-    )
-    rate = summary["examples_per_second"]
-    print(f"{summary['seconds']:.1f} s, {rate:,.0f} examples/s, best epoch {summary['best_epoch']}")
-    print(f"report: {run.path / 'report.html'}")
-
-
-def _print_details(record: dict[str, Any]) -> None:
-    _table(
-        ("metric", record["split"]),
-        [(name, _metric(name, value)) for name, value in record["metrics"].items()],
-    )
-    if record["per_class"]:
-        _table(
-            ("class", "precision", "recall", "F1", "examples"),
-            [
-                (
-                    name,
-                    *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
-                    f"{row['count']:.0f}",
-                )
-                for name, row in record["per_class"].items()
-            ],
-        )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*header, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=10_000)  # cut for a person's screen only: a pipe gets it all
-    console.print(table)
-
-
-def _metric(name: str, value: float | None) -> str:
-    from gradlab.engine.console import in_words
-
-    return "" if value is None else in_words(name, value)
-
-
-def _number(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}"
-
-
-def _target(target: dict[str, Any]) -> str:
-    sign = "at least" if target["goal"] == "max" else "at most"
-    return f"{target['dataset']} {target['metric']} {sign} {target['value']:g}"
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ class Recipe(Config):
     seed: int = Field(0, ge=0, lt=2**31, description="owner of all randomness but the split")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of arithmetic")
-    threads: int = Field(0, ge=0, description="of the processor (0: OMP_NUM_THREADS, or all cores)")
+    threads: int = Field(0, ge=0, description="of the processor (0: by the size of a batch's work)")
 
 
 def validate(config: type[C], value: dict[str, Any], where: str) -> C:

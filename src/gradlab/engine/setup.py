@@ -23,6 +23,10 @@ Precision = Literal["float32", "bfloat16"]
 # 0.8 million, ResNet-18 at 32x32 1,100 million).
 WORTH_BFLOAT16 = 20_000_000
 
+# Below this many operations for the forward pass of a batch, threads wait for each other longer
+# than they work; beside other programs they stall for many times that.
+WORTH_THREADS = 30_000_000
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -44,14 +48,17 @@ class Setup:
         torch.set_num_threads(self.threads)
 
 
-def resolve(recipe: Recipe, model: nn.Module | None = None, example: Tensor | None = None) -> Setup:
-    """The setup of a recipe. `model` and an `example` batch of one decide `precision="auto"`."""
+def resolve(recipe: Recipe, model: nn.Module, example: Tensor) -> Setup:
+    """The setup of a recipe; what `model` costs for an `example` batch of one decides `auto`."""
     device = _device(recipe.device)
-    threads = recipe.threads or int(os.environ.get("OMP_NUM_THREADS") or cores())
-    precision = recipe.precision
+    precision, threads = recipe.precision, recipe.threads
+    cost = flops(model, example) if precision == "auto" or not threads else 0
     if precision == "auto":
-        big = model is not None and example is not None and flops(model, example) >= WORTH_BFLOAT16
-        precision = "bfloat16" if big and has_bfloat16(device) else "float32"
+        worth = cost >= WORTH_BFLOAT16 and has_bfloat16(device)
+        precision = "bfloat16" if worth else "float32"
+    if not threads:
+        several = cost * recipe.plan.batch_size >= WORTH_THREADS
+        threads = int(os.environ.get("OMP_NUM_THREADS") or cores()) if several else 1
     return Setup(device, precision, threads)
 
 

@@ -13,13 +13,8 @@ recipes: Registry[Recipe] = Registry(
 """The named recipes."""
 
 SHORT = {
-    "data": "data.name",
     "epochs": "plan.epochs",
     "batch_size": "plan.batch_size",
-    "model": "model.name",
-    "task": "task.name",
-    "optimizer": "optimizer.name",
-    "schedule": "schedule.name",
     "init": "transfer.init",
     "weights": "transfer.weights",
     "freeze": "transfer.freeze",
@@ -36,11 +31,7 @@ def find(name: str | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
     2
     """
     recipe = recipes[name] if isinstance(name, str) else name
-    given = {}
-    for key, value in (changes or {}).items():
-        short = key.replace("-", "_")
-        plain = short in SHORT and not isinstance(value, dict)
-        given[SHORT[short] if plain else key] = value
+    given = {SHORT.get(key.replace("-", "_"), key): value for key, value in (changes or {}).items()}
     if "plan.epochs" in given:
         given.setdefault("plan.updates", 0)  # a person who names the epochs means them
     return override(recipe, given, where=f"recipe {recipe.name!r}")

@@ -33,7 +33,11 @@ def make(recipe: Recipe, source: Dataset | Schema, own: Own | None = None) -> Ta
 
 
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Run:
-    """The run in a folder. `model` is one's own network, for a run made by `gradlab.fit`."""
+    """The run or ensemble in a folder. `model` is one's own network, if `gradlab.fit` made it."""
+    if (Path(path) / "ensemble.json").is_file():
+        from gradlab.recipes.ensemble import load_ensemble
+
+        return load_ensemble(path)
     return Run(RunFolder.open(Path(path)), model)
 
 

@@ -87,6 +87,13 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
             f"resume takes no field of the recipe (found {', '.join(fields)}): the run continues "
             "as it began; begin a new run to change it"
         )
+    if (Path(path) / "ensemble.json").is_file():
+        from gradlab.recipes.ensemble import resume_ensemble
+
+        return resume_ensemble(
+            path, test=manner.test, progress=manner.progress, log=manner.log,
+            observers=manner.observers,
+        )  # fmt: skip
     run = load(path)
     if is_finished(run):
         return run

@@ -40,7 +40,7 @@ class Supervised(Task):
                 self.notes += transfer.begin_with(self.model, recipe.transfer.weights, classes)
         self.criterion = self.score if own is None or own.loss is None else own.loss
         example = torch.zeros(1, *self.schema.shape)
-        self.setup = resolve(recipe, self.model if recipe.precision == "auto" else None, example)
+        self.setup = resolve(recipe, self.model, example)
         self.setup.apply()
         self.recipe = recipe.model_copy(
             update={
