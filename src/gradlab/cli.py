@@ -361,7 +361,7 @@ def joined(tokens: Sequence[str]) -> list[str]:
     """Dotted options in the form that the parser reads: one token each, no dots.
 
     >>> joined(["train", "mlp", "--optimizer.lr", "0.1", "--data.augment.flip", "--json"])
-    ['train', 'mlp', '--optimizer:lr=0.1', '--data.augment:flip=true', '--json']
+    ['train', 'mlp', '--optimizer:lr=0.1', '--data:augment:flip=true', '--json']
     """
     found, rest = [], list(tokens)
     while rest:

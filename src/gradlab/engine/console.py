@@ -95,7 +95,7 @@ def batch_size(record: dict[str, Any]) -> int:
 def in_words(name: str, value: float) -> str:
     """A metric as people write it.
 
-    >>> in_words("accuracy", 0.98765), in_words("loss", 0.04321)
-    ('98.77 %', '0.0432')
+    >>> in_words("accuracy", 0.9876), in_words("loss", 0.04321)
+    ('98.76 %', '0.0432')
     """
     return f"{value:.2%}".replace("%", " %") if name == "accuracy" else f"{value:.4g}"
