@@ -396,3 +396,18 @@ def test_titanic() -> None:
     assert x.shape == (891, 12) and ids[-1] == "891"
     test = dataset.splits["test"]
     assert np.array_equal(x[np.array(test.ids, int) - 1], test.x)
+
+
+def test_the_kind_of_target_can_be_forced(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("x,y,word\n" + "".join(f"{i},{i % 5},{'ab'[i % 2]}\n" for i in range(60)))
+
+    def target(kind, column="y"):
+        config = DataConfig(name=str(table), target=column, target_kind=kind)
+        return table_source(table, config).schema
+
+    assert target("auto").classes == ("0", "1", "2", "3", "4")
+    assert target("number").target == "number"
+    assert target("class", "x").target == "class" and len(target("class", "x").classes) == 60
+    with pytest.raises(UserError, match="no numbers to predict"):
+        target("number", "word")

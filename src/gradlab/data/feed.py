@@ -50,8 +50,9 @@ class Feed:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.x = torch.from_numpy(np.ascontiguousarray(split.x)).to(device)
-        self.y = torch.from_numpy(np.ascontiguousarray(split.y)).to(device)
+        # Copied only where it must be: torch takes no array that is strided or read-only.
+        self.x = torch.from_numpy(np.require(split.x, requirements=("C", "W"))).to(device)
+        self.y = torch.from_numpy(np.require(split.y, requirements=("C", "W"))).to(device)
         self.batch_size = batch_size
         self.seed, self.rank, self.world = seed, rank, world
         self.changes = changes or Augment()

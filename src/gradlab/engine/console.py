@@ -96,6 +96,6 @@ def in_words(name: str, value: float) -> str:
     """A metric as people write it.
 
     >>> in_words("accuracy", 0.9876), in_words("loss", 0.04321)
-    ('98.76 %', '0.0432')
+    ('98.76 %', '0.04321')
     """
     return f"{value:.2%}".replace("%", " %") if name == "accuracy" else f"{value:.4g}"

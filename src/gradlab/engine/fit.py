@@ -217,7 +217,7 @@ class _Loop:
     def judge(self, metrics: dict[str, float]) -> None:
         """Log an evaluation, keep the best epoch, decide whether this was the last."""
         progress, plan = self.progress, self.plan
-        better = True
+        better = improved = True
         if metrics:
             line = {"step": progress.step, "epoch": progress.epoch, "split": "val", **metrics}
             line["seconds"] = round(self.elapsed(), 3)
@@ -227,11 +227,13 @@ class _Loop:
                 raise UserError(f"plan.monitor: no metric {name!r}; found {', '.join(metrics)}")
             value = metrics[name]
             best = progress.best
-            better = best is None or (value > best if plan.goal == "max" else value < best)
+            improved = best is None or (value > best if plan.goal == "max" else value < best)
+            # Of equal epochs the later one is kept: it was trained at a smaller learning rate.
+            better = improved or value == best
             progress.best = value if better else best
             for observer in self.observers:
                 observer.evaluated(progress, line)
-        progress.stale = 0 if better else progress.stale + 1
+        progress.stale = 0 if improved else progress.stale + 1
         progress.best_epoch = progress.epoch if better else progress.best_epoch
         progress.epoch += 1
         if progress.epoch >= plan.epochs:

@@ -44,16 +44,22 @@ def titanic(config: DataConfig) -> Source:
         ("https://raw.githubusercontent.com/datasciencedojo/datasets/master/titanic.csv",),
         "4a437fde05fe5264e1701a7387ac6fb75393772ba38bb2c9c566405af5af4bd7",
     )
-    return frame_source("titanic", *read_frame(path), config.target or "Survived")
+    return frame_source(
+        "titanic", *read_frame(path), config.target or "Survived", config.target_kind
+    )
 
 
 def table_source(path: Path, config: DataConfig) -> Source:
     """The rows of a CSV or Parquet file; UserError when `config.target` is no column of it."""
-    return frame_source(str(path), *read_frame(path), config.target)
+    return frame_source(str(path), *read_frame(path), config.target, config.target_kind)
 
 
 def frame_source(
-    name: str, frame: pl.DataFrame, notes: tuple[str, ...], target: str | None
+    name: str,
+    frame: pl.DataFrame,
+    notes: tuple[str, ...],
+    target: str | None,
+    kind: str = "auto",
 ) -> Source:
     """The rows of a frame, `target` the column to predict; the inputs are encoded later.
 
@@ -69,7 +75,7 @@ def frame_source(
         raise UnknownName(f"{error}{_header_hint(frame)}")
     counters = [c for c in frame.columns if c != target and _counts_rows(frame[c])]
     notes += tuple(f"{c}: left out (it counts the rows)" for c in counters)
-    schema, y, known, said = _read_target(name, frame[target])
+    schema, y, known, said = _read_target(name, frame[target], kind)
     ids = tuple(map(str, np.flatnonzero(known) + 1))
     x: Any = frame.drop(target, *counters).filter(known)
     if not x.width:
@@ -98,7 +104,7 @@ def _counts_rows(column: pl.Series) -> bool:
 
 
 def _read_target(
-    name: str, column: pl.Series
+    name: str, column: pl.Series, kind: str
 ) -> tuple[Schema, np.ndarray, np.ndarray, tuple[str, ...]]:
     """The schema so far, y of the rows that have one, which rows have one, and notes."""
     import polars as pl
@@ -133,11 +139,18 @@ def _read_target(
             f"{where} has {len(distinct)} different texts in {len(values)} rows, such as "
             f"{distinct[0]!r}: these are no classes"
         )
-    if is_text or (len(distinct) <= MOST_CLASSES and (distinct == distinct.round()).all()):
-        classes = tuple(value if is_text else str(int(value)) for value in distinct)
+    if is_text and kind == "number":
+        raise UserError(
+            f"{where} holds texts such as {distinct[0]!r}, which are no numbers to predict: leave "
+            "out --data.target_kind, or mend the column"
+        )
+    whole = not is_text and bool((distinct == distinct.round()).all())
+    few = whole and len(distinct) <= MOST_CLASSES
+    if kind == "class" or (kind == "auto" and (is_text or few)):
+        classes = tuple(value if is_text else f"{value:.10g}" for value in distinct)
         codes = values.replace_strict(distinct, range(len(distinct)), return_dtype=pl.Int64)
-        kind = "texts" if is_text else "whole numbers"
-        notes += (f"{target}: {len(classes)} different {kind}, so classes (classification)",)
+        said = "texts" if is_text else "whole numbers" if whole else "numbers"
+        notes += (f"{target}: {len(classes)} different {said}, so classes (classification)",)
         schema = Schema(
             kind="table", shape=(0,), target="class", classes=classes, target_name=target
         )
