@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,14 @@ class Run:
                 "gradlab.load(path, model=your_network)"
             )
         return self._own
+
+    def _repr_html_(self) -> str:
+        """The report, as a notebook shows it."""
+        page = self.path / "report.html"
+        if not page.is_file():
+            return f"<code>{escape(repr(self))}</code>"
+        text = escape(page.read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{text}" width="100%" height="700"></iframe>'
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
