@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,21 @@ def test_files_of_weights_are_read_and_another_network_is_refused(tmp_path, even
             transfer.read_weights(str(tmp_path / name))
     with pytest.raises(UserError, match="no file or run"):
         transfer.read_weights(str(tmp_path / "absent.pth"))
+
+
+def test_published_densenet_files_have_older_names(tmp_path):
+    model = create("densenet_bc_40_12", classes=3, in_channels=1, image_size=28)
+    published = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name): value
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert published.keys() != model.state_dict().keys()
+    torch.save(published, tmp_path / "d.pth")
+    other = create("densenet_bc_40_12", classes=3, in_channels=1, image_size=28)
+    assert transfer.begin_with(other, str(tmp_path / "d.pth"), ()) == (
+        f"weights: begun with {tmp_path / 'd.pth'}",
+    )
 
 
 def test_a_pickle_that_would_execute_is_refused(tmp_path):

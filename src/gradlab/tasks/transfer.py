@@ -6,6 +6,7 @@ Yosinski et al. (2014), "How transferable are features in deep neural networks?"
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -54,7 +55,11 @@ def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
         found = found["state_dict"]
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise UserError(f"--weights: {path} holds no tensors by name (a state_dict)")
-    return found, ()
+    return {_DENSENET.sub(r"\1\2.", name): value for name, value in found.items()}, ()
+
+
+# Published DenseNet files were written when these layers were called norm.1 and conv.2.
+_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
 def begin_with(model: nn.Module, path: str, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,6 +70,9 @@ def begin_with(model: nn.Module, path: str, classes: tuple[str, ...]) -> tuple[s
     """
     weights, learnt = read_weights(path)
     own, head = model.state_dict(), head_of(model)
+    # Older files do not count batches; the count decides nothing with a fixed momentum.
+    counts = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
+    weights = {**counts, **weights}
     mine = {name for name in own if name.startswith(f"{head}.")}
     fits = all(name in weights and weights[name].shape == own[name].shape for name in mine)
     new_head = not fits or bool(learnt and learnt != classes)
