@@ -70,10 +70,12 @@ def keras_lenet5(shape: tuple[int, int, int]) -> Any:
     return keras.Sequential(
         [
             keras.Input(shape),
-            layers.Conv2D(6, 5, padding="same", activation="relu"),
+            layers.Conv2D(6, 5, padding="same"),
             layers.MaxPooling2D(2),
-            layers.Conv2D(16, 5, activation="relu"),
+            layers.ReLU(),
+            layers.Conv2D(16, 5),
             layers.MaxPooling2D(2),
+            layers.ReLU(),
             layers.Flatten(),
             layers.Dense(120, activation="relu"),
             layers.Dense(84, activation="relu"),

@@ -18,7 +18,7 @@ def test_a_row_is_the_mean_over_seeds_and_repeating_it_trains_nothing_again(tmp_
     assert row.values == tuple(values) and values[0] != values[1]
     assert row.mean == statistics.fmean(values)
     assert row.deviation == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
-    assert row.reached is (row.mean >= 0.40)
+    assert row.reached is (row.mean >= 0.51)
     text = results.read_text(encoding="utf-8")
     assert text.count("| linear_regression | diabetes | r2 |") == 1
     before = [run.history for run in runs]

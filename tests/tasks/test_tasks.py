@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 from torch import nn
 
 import gradlab
@@ -10,6 +10,7 @@ from gradlab.data import load
 from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.recipes.run import make
+from gradlab.tasks.classification import class_details
 from gradlab.tasks.losses import CLASSES, NUMBERS, hinge
 
 QUIET = {"progress": False, "epochs": 3}
@@ -80,6 +81,21 @@ def test_softmax_regression_learns_the_digits(tmp_path):
         details.metrics["accuracy"]
     )
     assert [p for *_, p in details.worst] == sorted((p for *_, p in details.worst), reverse=True)
+
+
+def test_figures_of_each_class_are_those_of_scikit_learn():
+    rng = torch.Generator().manual_seed(0)
+    probability = torch.rand(200, 4, generator=rng).softmax(1)
+    y = torch.randint(0, 3, (200,), generator=rng)  # the last class never occurs
+    found = class_details({}, probability, y, ("a", "b", "c", "d"))
+    answer = probability.argmax(1)
+    assert (found.confusion == confusion_matrix(y, answer, labels=range(4))).all()
+    expected = precision_recall_fscore_support(y, answer, labels=range(4), zero_division=0)
+    for k, name in enumerate(found.classes):
+        row = found.per_class[name]
+        assert [row["precision"], row["recall"], row["f1"], row["count"]] == pytest.approx(
+            [float(figure[k]) for figure in expected]
+        )
 
 
 def test_losses_against_their_definitions():

@@ -25,7 +25,7 @@ WORTH_BFLOAT16 = 20_000_000
 
 # Below this many operations for the forward pass of a batch, threads wait for each other longer
 # than they work; beside other programs they stall for many times that.
-WORTH_THREADS = 150_000_000
+WORTH_THREADS = 50_000_000
 
 
 @dataclass(frozen=True)

@@ -192,12 +192,17 @@ class Supervised(Task):
 
     def forward(self, feed: Feed) -> tuple[Tensor, Tensor]:
         """Outputs (float32, N outputs) and y of all examples of a feed, in evaluation mode."""
-        outputs, targets = [], []
+        # One array from the start: small pieces between large ones would hold on to much memory.
+        outputs, start = torch.empty(0), 0
         with evaluating(self.model), self.setup.autocast():
             for batch in feed.in_order(feed.batch_size):
-                outputs.append(self.model(batch.x).float())
-                targets.append(batch.y)
-        return torch.cat(outputs), torch.cat(targets)
+                output = self.model(batch.x)
+                if not start:
+                    shape = (len(feed), *output.shape[1:])
+                    outputs = torch.empty(shape, device=output.device)
+                outputs[start : start + len(batch)] = output
+                start += len(batch)
+        return outputs, feed.y
 
     def outputs_of(self, split: str) -> tuple[Tensor, Tensor]:
         """Outputs and y of a whole split."""
@@ -223,7 +228,7 @@ class Supervised(Task):
         )
 
 
-_EVALUATED_VALUES = 1_000_000  # input values of an evaluation batch: about what a cache holds
+_EVALUATED_VALUES = 200_000  # input values of an evaluation batch: its maps stay in the cache
 _FALLING = ("loss", "mse", "mae")
 
 
