@@ -21,7 +21,7 @@ def test_any_tree_comes_back_through_json(tree):
     import json
 
     node, tensors = pack.pack({"tree": tree})
-    again = json.loads(json.dumps(node).replace("Infinity", "1e999"))
+    again = json.loads(json.dumps(node))
     assert pack.unpack(again, tensors) == {"tree": tree}
 
 
