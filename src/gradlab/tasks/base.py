@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gradlab.config import Recipe
 from gradlab.data import Dataset, Schema
+from gradlab.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -104,4 +105,4 @@ class Task(ABC):
 
     def predict(self, x: np.ndarray, names: Sequence[str]) -> list[Prediction]:
         """Answers for inputs as a split keeps them, one for each name."""
-        raise NotImplementedError
+        raise UserError(f"the task {self.recipe.task.name!r} has nothing to predict")
