@@ -10,20 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from gradlab import __version__, printing
+from gradlab import __version__, commands, printing
+from gradlab.commands import Fields, Json
 from gradlab.errors import UserError
-
-if TYPE_CHECKING:
-    pass
-
-Json = Annotated[bool, Parameter(negative="", help="print one JSON object on stdout")]
-Fields = Annotated[
-    str, Parameter(help="any other field of the recipe by its dotted name: --optimizer.lr 0.01")
-]
 
 app = App(
     name="gradlab",
@@ -33,6 +26,8 @@ app = App(
 )
 data_app = App(name="data", help="Datasets: list, get, check.")
 app.command(data_app)
+app.command(commands.features)
+app.command(commands.similar)
 
 
 @app.command(name="list")
@@ -205,69 +200,6 @@ def predict(
 
 
 @app.command
-def features(
-    run: Path,
-    /,
-    *,
-    data: Annotated[str | None, Parameter(help="a dataset, or images (the run's own)")] = None,
-    layer: Annotated[str | None, Parameter(help="a module's name (before the last linear)")] = None,
-    split: Annotated[Literal["train", "val", "test"] | None, Parameter(help="one (all)")] = None,
-    pool: Annotated[Literal["mean", "max", "none"], Parameter(help="of maps, over space")] = "mean",
-    out: Annotated[Path, Parameter(help="the file to write: .parquet or .npz")],
-    json: Json = False,
-) -> None:
-    """Write what a layer of a run's network makes of each example."""
-    from gradlab.recipes.features import check_suffix
-    from gradlab.recipes.features import features as features_of
-
-    check_suffix(out)
-    found = features_of(run, data, layer=layer, split=split, pool=pool)
-    found.save(out)
-    record = {"run": str(run), "out": str(out), **found.summary}
-    counts = ", ".join(f"{name} {count:,}" for name, count in record["examples"].items())
-    said = f"{record['features']} features of {counts} ({found.layer}): {out}"
-    printing.emit(record, json, lambda: print(said))
-
-
-@app.command
-def similar(
-    run: Path,
-    image: str,
-    /,
-    *,
-    data: Annotated[str | None, Parameter(help="where to look (the run's own train)")] = None,
-    count: Annotated[int, Parameter(help="how many neighbours")] = 8,
-    layer: Annotated[str | None, Parameter(help="a module's name (before the last linear)")] = None,
-    split: Annotated[Literal["train", "val", "test"] | None, Parameter(help="one (all)")] = None,
-    out: Annotated[Path | None, Parameter(help="a picture of them: .png")] = None,
-    json: Json = False,
-) -> None:
-    """Find the images that a network takes for the most like one."""
-    from gradlab.recipes.similar import check_png
-    from gradlab.recipes.similar import similar as similar_to
-
-    if out is not None:
-        check_png(out)
-    found = similar_to(run, image, data, count=count, layer=layer, split=split)
-    if out is not None:
-        found.save_grid(out)
-    record = {"run": str(run), **found.to_dict(), "out": None if out is None else str(out)}
-
-    def show() -> None:
-        printing.table(
-            ("image", "label", "similarity"),
-            [
-                (n.id, "" if n.label is None else printing.number(n.label), f"{n.similarity:.4f}")
-                for n in found.neighbours
-            ],
-        )
-        if out is not None:
-            print(f"picture: {out}")
-
-    printing.emit(record, json, show)
-
-
-@app.command
 def reproduce(
     recipe: str,
     /,
@@ -279,11 +211,12 @@ def reproduce(
         "docs/results.md"
     ),
     json: Json = False,
+    **fields: Fields,
 ) -> None:
     """Run a recipe over several seeds and compare with its published targets."""
     from gradlab.recipes.reproduce import reproduce as run_all
 
-    rows = run_all(recipe, data=data, seeds=seeds, out=out, results=results)
+    rows = run_all(recipe, data=data, seeds=seeds, out=out, results=results, **_dotted(fields))
     printing.emit(
         {"recipe": recipe, "rows": [row.to_dict() for row in rows]},
         json,

@@ -60,8 +60,9 @@ class DataConfig(Config):
 
     name: str = Field("digits", description="a named set, or the path of one's own data")
     target: str | None = Field(None, description="the column to predict, for a table")
-    target_kind: Literal["auto", "class", "number"] = Field(
-        "auto", description="classification or regression, for a table (auto: by its values)"
+    target_kind: Literal["auto", "class", "number", "none"] = Field(
+        "auto",
+        description="what is predicted (auto: by a table's values; none: images need no class)",
     )
     val: float = Field(0.1, ge=0, lt=1, description="share of train held out when there is no val")
     test: float = Field(0.15, ge=0, lt=1, description="share held out when there is no test")

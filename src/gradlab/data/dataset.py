@@ -41,9 +41,11 @@ class Column(Config):
 class Schema(Config):
     """What x and y are: enough to build a model and to read new inputs, without the dataset."""
 
-    kind: Literal["image", "table", "array"] = Field(description="what one example is")
+    kind: Literal["image", "table", "array", "environment"] = Field(
+        description="what one example is"
+    )
     shape: tuple[int, ...] = Field(description="of one input: C H W for an image, D otherwise")
-    target: Literal["class", "number", "none"] = Field(description="what y is")
+    target: Literal["class", "number", "action", "none"] = Field(description="what y is")
     classes: tuple[str, ...] = Field((), description="the names of the classes, in order")
     target_name: str = Field("", description="the column that is predicted")
     target_mean: float = Field(0.0, description="of a number's training split")

@@ -17,9 +17,9 @@ class Console(Observer):
     Where there is no terminal only the lines are written.
     """
 
-    def __init__(self, record: dict[str, Any], epochs: int) -> None:
-        self.record, self.epochs = record, epochs
-        self.steps = -(-record["dataset"]["counts"]["train"] // batch_size(record))
+    def __init__(self, record: dict[str, Any], epochs: int, steps: int) -> None:
+        self.record, self.epochs, self.steps = record, epochs, steps
+        self.last: dict[str, Any] = {}
         self.console = RichConsole(stderr=True)
         self.bars = Bars(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -35,7 +35,8 @@ class Console(Observer):
         """Say what is trained on what, and where."""
         recipe, dataset = self.record["recipe"], self.record["dataset"]
         counts = ", ".join(f"{name} {count:,}" for name, count in dataset["counts"].items())
-        self.say(f"{recipe['name']} on {dataset['name']} ({counts}), seed {recipe['seed']}")
+        size = f" ({counts})" if counts else ""
+        self.say(f"{recipe['name']} on {dataset['name']}{size}, seed {recipe['seed']}")
         self.say(f"device {recipe['device']}, {recipe['precision']}, {recipe['threads']} threads")
         for note in self.record["notes"]:
             self.say(f"note: {note}")
@@ -53,6 +54,7 @@ class Console(Observer):
 
     def stepped(self, progress: Progress, line: dict[str, Any]) -> None:
         """Move the bar."""
+        self.last = line
         rate = progress.examples / max(progress.step_seconds, 1e-9)
         said = f"loss {line['loss']:.4f}  " if "loss" in line else ""
         if self.bar is not None:
@@ -67,14 +69,12 @@ class Console(Observer):
         """A line for the epoch; of many epochs every so many."""
         if progress.epoch % max(self.epochs // 20, 1) and progress.epoch + 1 < self.epochs:
             return
+        shown = line if set(line) - _PLAIN else {**self.last, **line, "split": "train"}
         figures = "  ".join(
-            f"{name} {in_words(name, value)}"
-            for name, value in line.items()
-            if name not in ("step", "epoch", "split", "seconds")
+            f"{name} {in_words(name, value)}" for name, value in shown.items() if name not in _PLAIN
         )
-        self.say(
-            f"epoch {line['epoch'] + 1:>3}/{self.epochs}  val {figures}  {line['seconds']:.1f} s"
-        )
+        epoch = f"epoch {line['epoch'] + 1:>3}/{self.epochs}"
+        self.say(f"{epoch}  {shown['split']} {figures}  {line['seconds']:.1f} s")
 
     def ended(self, progress: Progress) -> None:
         """Take the bar away."""
@@ -87,9 +87,7 @@ class Console(Observer):
         self.bars.console.print(text, markup=False, highlight=False)
 
 
-def batch_size(record: dict[str, Any]) -> int:
-    """The batch size of a run's recipe."""
-    return int(record["recipe"]["plan"]["batch_size"])
+_PLAIN = {"step", "epoch", "split", "seconds", "steps", "examples", "lr"}  # no figures
 
 
 def in_words(name: str, value: float) -> str:

@@ -28,7 +28,10 @@ _SHORT = 1.0
 """Seconds: epochs that follow each other faster than this share a checkpoint."""
 
 Scalars = dict[str, Any]
-"""What a step tells: `loss` (watched for NaN and divergence), `examples` (summed), any others."""
+"""What a step tells: `loss` (watched for NaN and divergence), `examples` (summed), any others.
+
+A step may leave out what it has not: a network that plays before it learns has no loss yet.
+"""
 
 
 class Trainable(Protocol):
@@ -77,7 +80,7 @@ class Observer:
         """After each `log_steps` steps, with the line that was logged."""
 
     def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
-        """After the evaluation of an epoch, with the line that was logged."""
+        """After an epoch, with its evaluation (no metrics where the task has none)."""
 
     def ended(self, progress: Progress) -> None:
         """After the last step of this process, however it came about."""
@@ -180,10 +183,11 @@ class _Loop:
             "split": "train",
             "steps": len(window),
         }
-        for key in window[-1]:
-            values = _numbers([scalars[key] for scalars in window])
+        for key in dict.fromkeys(key for scalars in window for key in scalars):
+            having = [index for index, scalars in enumerate(window) if key in scalars]
+            values = _numbers([window[index][key] for index in having])
             if key == "loss":
-                self.check_losses(values, window)
+                self.check_losses(values, having, window)
             line[key] = sum(values) if key == "examples" else sum(values) / len(values)
         now = time.monotonic()
         progress.step_seconds += now - self.window_began
@@ -194,11 +198,11 @@ class _Loop:
             observer.stepped(progress, line)
         self.window_began = time.monotonic()
 
-    def check_losses(self, values: list[float], window: list[Scalars]) -> None:
+    def check_losses(self, values: list[float], steps: list[int], window: list[Scalars]) -> None:
         """Stop on the first loss that is not finite, or on a mean that has grown too far."""
         progress = self.progress
         first = progress.step - len(window)
-        for offset, value in enumerate(values):
+        for offset, value in zip(steps, values, strict=True):
             if not math.isfinite(value):
                 lr = window[offset].get("lr")
                 raise Diverged(first + offset, progress.epoch, lr, f"the loss is {value}")
@@ -215,12 +219,15 @@ class _Loop:
             )
 
     def judge(self, metrics: dict[str, float]) -> None:
-        """Log an evaluation, keep the best epoch, decide whether this was the last."""
+        """Log an evaluation, keep the best epoch, decide whether this was the last.
+
+        Where a task has no metrics every epoch is the best so far.
+        """
         progress, plan = self.progress, self.plan
         better = improved = True
+        line = {"step": progress.step, "epoch": progress.epoch, "split": "val", **metrics}
+        line["seconds"] = round(self.elapsed(), 3)
         if metrics:
-            line = {"step": progress.step, "epoch": progress.epoch, "split": "val", **metrics}
-            line["seconds"] = round(self.elapsed(), 3)
             self.run.append(line)
             name = plan.monitor or "loss"
             if name not in metrics:
@@ -231,8 +238,8 @@ class _Loop:
             # Of equal epochs the later one is kept: it was trained at a smaller learning rate.
             better = improved or value == best
             progress.best = value if better else best
-            for observer in self.observers:
-                observer.evaluated(progress, line)
+        for observer in self.observers:
+            observer.evaluated(progress, line)
         progress.stale = 0 if improved else progress.stale + 1
         progress.best_epoch = progress.epoch if better else progress.best_epoch
         progress.epoch += 1
@@ -255,6 +262,8 @@ class _Loop:
     def save(self, which: Any) -> None:
         """Save a checkpoint, unless the weights are not finite: the last good one stays."""
         progress, state = self.progress, self.task.state()
+        if which == "best":  # only ever read for its weights
+            state = {"model": state["model"]}
         progress.seconds = self.elapsed()
         if not pack.all_finite(state["model"]):
             raise Diverged(progress.step - 1, progress.epoch, None, "weights are not finite")

@@ -13,6 +13,7 @@ recipes: Registry[Recipe] = Registry(
 """The named recipes."""
 
 SHORT = {
+    "env": "data.name",
     "epochs": "plan.epochs",
     "batch_size": "plan.batch_size",
     "init": "transfer.init",

@@ -28,6 +28,7 @@ _CURVES = 8
 _MISTAKES = 36
 _ROWS = 1000
 _PICTURE = 128  # pixels of the longer side
+_SAMPLES = 900  # the same, of a sheet of pictures that a network made
 _SHARP = 48  # up to here a picture is kept as it is, and shown with hard pixels
 
 
@@ -47,7 +48,8 @@ class Page:
     """All that a report shows.
 
     metrics: by split. lines: those of metrics.jsonl. confusion: counts K K, rows are the truth;
-    it, `per_class` and `mistakes` are of `split`. recipe, machine: JSON trees.
+    it, `per_class` and `mistakes` are of `split`. recipe, machine: JSON trees. pictures: uint8
+    H W C by title.
     """
 
     title: str
@@ -67,6 +69,7 @@ class Page:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def write_report(path: Path, page: Page) -> None:
@@ -76,7 +79,8 @@ def write_report(path: Path, page: Page) -> None:
 
 def render(page: Page) -> str:
     """The HTML of a page."""
-    parts = [_summary(page), _curves(page), _confusion(page), _mistakes(page)]
+    parts = [_summary(page), _curves(page), _pictures(page), _confusion(page)]
+    parts += [_mistakes(page)]
     parts += [
         _details("Figures of each class", _by_row("class", page.per_class)),
         _details("Recipe", _table(("field", "value"), _flat(page.recipe))),
@@ -158,6 +162,16 @@ def _confusion(page: Page) -> str:
     return _section(f"Confusion matrix ({page.split} split)", body, caption + "the row.")
 
 
+def _pictures(page: Page) -> str:
+    """What the network makes."""
+    drawn = [
+        f'<figure><img src="{_data_uri(picture, _SAMPLES)}" alt="{escape(title)}">'
+        f"<figcaption>{escape(title)}</figcaption></figure>"
+        for title, picture in page.pictures.items()
+    ]
+    return _section("What the network makes", "".join(drawn)) if drawn else ""
+
+
 def _mistakes(page: Page) -> str:
     shown = page.mistakes[:_MISTAKES]
     if not shown:
@@ -192,12 +206,12 @@ def _card(mistake: Mistake) -> str:
     )
 
 
-def _data_uri(picture: np.ndarray) -> str:
+def _data_uri(picture: np.ndarray, largest: int = _PICTURE) -> str:
     from PIL import Image
 
     image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
     sharp = max(image.size) <= _SHARP
-    image.thumbnail((_PICTURE, _PICTURE))
+    image.thumbnail((largest, largest))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True) if sharp else image.save(buffer, "JPEG", quality=82)
     kind = "png" if sharp else "jpeg"

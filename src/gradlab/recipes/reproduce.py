@@ -97,12 +97,13 @@ class Row:
 
 
 def reproduce(
-    name: str, *, data: str | None = None, seeds: int = 3, out: Path, results: Path
+    name: str, *, data: str | None = None, seeds: int = 3, out: Path, results: Path, **fields: Any
 ) -> list[Row]:
     """Train a recipe over `seeds` seeds for each of its targets, and write the rows.
 
     A run that is there already (stopped, or finished) is resumed, so that the command can be
-    repeated after an interruption.
+    repeated after an interruption. `fields` are for what a recipe cannot hold, such as the run that
+    judges a generator.
     """
     recipe = recipes[name]
     targets = [t for t in recipe.targets if data in (None, t.dataset)]
@@ -113,7 +114,7 @@ def reproduce(
         raise UserError(f"--seeds: expected at least 1, found {seeds}")
     rows = []
     for dataset in dict.fromkeys(target.dataset for target in targets):
-        runs = [_run(recipe, dataset, seed, out) for seed in range(seeds)]
+        runs = [_run(recipe, dataset, seed, out, fields) for seed in range(seeds)]
         machine = runs[0].record["machine"]
         place = machine["gpus"][0] if "cuda" in runs[0].recipe.device else machine["processor"]
         where = f"{place}, {runs[0].recipe.threads} cores, {runs[0].recipe.precision}"
@@ -126,13 +127,13 @@ def reproduce(
     return rows
 
 
-def _run(recipe: Recipe, dataset: str, seed: int, out: Path) -> Any:
+def _run(recipe: Recipe, dataset: str, seed: int, out: Path, fields: dict[str, Any]) -> Any:
     from gradlab.recipes.training import resume, train
 
     name = f"reproduce-{recipe.name}-{dataset}-{seed}"
     if (out / name / "recipe.json").is_file():
         return resume(out / name)
-    return train(recipe, data=dataset, seed=seed, out=out, name=name)
+    return train(recipe, data=dataset, seed=seed, out=out, name=name, **fields)
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

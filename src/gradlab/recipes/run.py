@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from gradlab import data
 from gradlab.config import Recipe, validate
 from gradlab.data import Dataset, Schema
 from gradlab.data.inputs import read
@@ -20,6 +19,12 @@ from gradlab.engine import RunFolder
 from gradlab.errors import UserError
 from gradlab.tasks import tasks
 from gradlab.tasks.base import Details, Own, Prediction, Task
+
+
+def learnt_from(recipe: Recipe) -> Dataset:
+    """What a recipe's task learns from: its dataset, as a rule."""
+    name = recipe.task.name
+    return (Task if name == "auto" else tasks[name]).source(recipe)
 
 
 def make(recipe: Recipe, source: Dataset | Schema, own: Own | None = None) -> Task:
@@ -71,7 +76,7 @@ class Run:
     @cached_property
     def dataset(self) -> Dataset:
         """The dataset, read again; UserError when it has changed since the training."""
-        dataset = data.load(self.recipe.data)
+        dataset = learnt_from(self.recipe)
         expected = self.record["dataset"]["fingerprint"]
         if dataset.fingerprint != expected:
             raise UserError(

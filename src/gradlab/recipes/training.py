@@ -15,7 +15,6 @@ from torch import Tensor, nn
 import gradlab
 from gradlab.config import Recipe
 from gradlab.data import Dataset
-from gradlab.data import load as load_data
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit
 from gradlab.engine.console import Console
 from gradlab.engine.setup import machine
@@ -24,8 +23,8 @@ from gradlab.insight import refuse
 from gradlab.recipes import find
 from gradlab.recipes.diagnosis import first_fault
 from gradlab.recipes.own import dataset_of, recipe_of
-from gradlab.recipes.reporting import write
-from gradlab.recipes.run import Run, load, make
+from gradlab.recipes.reporting import Gallery, write
+from gradlab.recipes.run import Run, learnt_from, load, make
 from gradlab.tasks.base import Own, Task
 
 
@@ -52,7 +51,7 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
     manner, fields = _divide(options)
     chosen = find(recipe, fields)
     chosen = _located(chosen)
-    return _begin(chosen, load_data(chosen.data), None, manner)
+    return _begin(chosen, learnt_from(chosen), None, manner)
 
 
 def fit_own(
@@ -153,7 +152,9 @@ def _carry_out(run: Run, task: Task, manner: Manner) -> Run:
     """Train until the end, then evaluate the best epoch, record it and write the report."""
     observers = list(manner.observers)
     if manner.progress:
-        observers.append(Console(run.record, task.recipe.plan.epochs))
+        observers.append(Console(run.record, task.recipe.plan.epochs, task.steps))
+    if Gallery.wanted(task):
+        observers.append(Gallery(task, run.path / "samples"))
     for kind in manner.log:
         observers.append(_logger(kind, run))
     try:

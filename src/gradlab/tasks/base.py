@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from gradlab.config import Recipe
-from gradlab.data import Dataset, Schema
+from gradlab.data import Dataset, Schema, load
 from gradlab.errors import UserError
 
 
@@ -87,6 +87,16 @@ class Task(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
 
+    @classmethod
+    def source(cls, recipe: Recipe) -> Dataset:
+        """What is learnt from: the recipe's dataset. An environment is one without splits."""
+        return load(recipe.data)
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Batches in an epoch."""
+
     def load_weights(self, state: dict[str, Any]) -> None:
         """Take only the model's weights from a state."""
         self.model.load_state_dict(state["model"])
@@ -102,6 +112,10 @@ class Task(ABC):
     def details(self, split: str) -> Details:
         """The evaluation of a split, example by example."""
         return Details(self.evaluate(split))
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """What the model makes now, as images (uint8 H W C) by title; drawn after each epoch."""
+        return {}
 
     def predict(self, x: np.ndarray, names: Sequence[str]) -> list[Prediction]:
         """Answers for inputs as a split keeps them, one for each name."""

@@ -120,6 +120,11 @@ class Supervised(Task):
             changes=self.recipe.data.augment,
         )
 
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return self.feed.steps
+
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch of x and y."""
         return self.criterion(self.model(batch.x), batch.y)

@@ -1,0 +1,76 @@
+"""Commands for what a trained network gives beside its answers; `gradlab.cli` puts them in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from gradlab import printing
+
+Json = Annotated[bool, Parameter(negative="", help="print one JSON object on stdout")]
+Fields = Annotated[
+    str, Parameter(help="any other field of the recipe by its dotted name: --optimizer.lr 0.01")
+]
+
+
+def features(
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="a dataset, or images (the run's own)")] = None,
+    layer: Annotated[str | None, Parameter(help="a module's name (before the last linear)")] = None,
+    split: Annotated[Literal["train", "val", "test"] | None, Parameter(help="one (all)")] = None,
+    pool: Annotated[Literal["mean", "max", "none"], Parameter(help="of maps, over space")] = "mean",
+    out: Annotated[Path, Parameter(help="the file to write: .parquet or .npz")],
+    json: Json = False,
+) -> None:
+    """Write what a layer of a run's network makes of each example."""
+    from gradlab.recipes.features import check_suffix
+    from gradlab.recipes.features import features as features_of
+
+    check_suffix(out)
+    found = features_of(run, data, layer=layer, split=split, pool=pool)
+    found.save(out)
+    record = {"run": str(run), "out": str(out), **found.summary}
+    counts = ", ".join(f"{name} {count:,}" for name, count in record["examples"].items())
+    said = f"{record['features']} features of {counts} ({found.layer}): {out}"
+    printing.emit(record, json, lambda: print(said))
+
+
+def similar(
+    run: Path,
+    image: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="where to look (the run's own train)")] = None,
+    count: Annotated[int, Parameter(help="how many neighbours")] = 8,
+    layer: Annotated[str | None, Parameter(help="a module's name (before the last linear)")] = None,
+    split: Annotated[Literal["train", "val", "test"] | None, Parameter(help="one (all)")] = None,
+    out: Annotated[Path | None, Parameter(help="a picture of them: .png")] = None,
+    json: Json = False,
+) -> None:
+    """Find the images that a network takes for the most like one."""
+    from gradlab.recipes.similar import check_png
+    from gradlab.recipes.similar import similar as similar_to
+
+    if out is not None:
+        check_png(out)
+    found = similar_to(run, image, data, count=count, layer=layer, split=split)
+    if out is not None:
+        found.save_grid(out)
+    record = {"run": str(run), **found.to_dict(), "out": None if out is None else str(out)}
+
+    def show() -> None:
+        printing.table(
+            ("image", "label", "similarity"),
+            [
+                (n.id, "" if n.label is None else printing.number(n.label), f"{n.similarity:.4f}")
+                for n in found.neighbours
+            ],
+        )
+        if out is not None:
+            print(f"picture: {out}")
+
+    printing.emit(record, json, show)
