@@ -26,6 +26,7 @@ app = App(
 )
 data_app = App(name="data", help="Datasets: list, get, check.")
 app.command(data_app)
+app.command(commands.weights_app)
 app.command(commands.features)
 app.command(commands.similar)
 
@@ -168,35 +169,32 @@ def evaluate(
 @app.command
 def predict(
     run: Path,
-    inputs: Annotated[list[str], Parameter(help="image files or folders, or a CSV of rows")],
+    inputs: Annotated[
+        list[str], Parameter(help="image files, folders or globs, or tables of rows")
+    ],
     /,
     *,
+    csv: Annotated[Path | None, Parameter(help="a file to write the answers into")] = None,
     json: Json = False,
 ) -> None:
     """Predict with a run: one line for each input."""
+    from gradlab import files
     from gradlab.recipes.run import load
 
-    answers = load(run).predict(inputs)
-    rows = [
-        {
-            "input": answer.name,
-            "answer": answer.answer,
-            "probability": answer.probability,
-            "top": [list(pair) for pair in answer.top],
-        }
-        for answer in answers
-    ]
-    printing.emit(
-        {"run": str(run), "predictions": rows},
-        json,
-        lambda: printing.table(
-            ("input", "answer", "probabilities"),
-            [
-                (a.name, printing.number(a.answer), ", ".join(f"{k} {p:.1%}" for k, p in a.top))
-                for a in answers
-            ],
-        ),
-    )
+    if csv is not None and csv.is_dir():
+        raise UserError(f"--csv: {csv} is a folder; give the name of a file")
+    answers, notes = load(run).predict_noted(inputs)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if csv is not None:
+        files.write_text(csv, printing.as_csv(answers))
+    record = {
+        "run": str(run),
+        "predictions": [printing.answer_record(answer) for answer in answers],
+        "notes": list(notes),
+        "csv": None if csv is None else str(csv),
+    }
+    printing.emit(record, json, lambda: printing.show_answers(answers, csv))
 
 
 @app.command

@@ -1,11 +1,12 @@
-"""Commands for what a trained network gives beside its answers; `gradlab.cli` puts them in."""
+"""Commands beside those of a training: published weights, and what a network gives beside its
+answers. `gradlab.cli` puts them in."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from gradlab import printing
 
@@ -13,6 +14,46 @@ Json = Annotated[bool, Parameter(negative="", help="print one JSON object on std
 Fields = Annotated[
     str, Parameter(help="any other field of the recipe by its dotted name: --optimizer.lr 0.01")
 ]
+
+
+weights_app = App(name="weights", help="Published ImageNet weights: list, get.")
+
+
+@weights_app.command(name="list")
+def weights_list(*, json: Json = False) -> None:
+    """List the published weights, and which of them are in the cache."""
+    from gradlab.tasks.published import PUBLISHED
+
+    rows = [
+        {
+            "weights": name,
+            "file": found.file,
+            "path": str(found.path),
+            "here": found.path.is_file(),
+            "checked_digits": len(found.remote.sha256),
+        }
+        for name, found in PUBLISHED.items()
+    ]
+    printing.emit(
+        {"weights": rows},
+        json,
+        lambda: printing.table(
+            ("weights", "file", "in the cache", "digits of SHA-256 checked"),
+            [
+                (row["weights"], row["file"], "yes" if row["here"] else "", row["checked_digits"])
+                for row in rows
+            ],
+        ),
+    )
+
+
+@weights_app.command(name="get")
+def weights_get(name: str, /, *, json: Json = False) -> None:
+    """Download published weights into the cache; then: train RECIPE --weights NAME."""
+    from gradlab.tasks.published import get
+
+    path = get(name)
+    printing.emit({"weights": name, "path": str(path)}, json, lambda: print(path))
 
 
 def features(

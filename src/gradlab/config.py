@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gradlab.errors import UserError, unknown
 
@@ -55,6 +55,11 @@ class Augment(Config):
     mixup: float = Field(0.0, ge=0, description="mix pairs of examples by Beta(this, this)")
 
 
+def _typed(value: Any) -> Any:
+    """A whole number typed on a command line; a Literal alone takes no text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 class DataConfig(Config):
     """Where the examples come from, and how they become three splits."""
 
@@ -69,7 +74,9 @@ class DataConfig(Config):
     split_seed: int = Field(0, ge=0, description="owner of the random split; not the run's seed")
     limit: int = Field(0, ge=0, description="keep so many training examples (0: all of them)")
     image_size: int = Field(0, ge=0, description="height and width in pixels (0: as they are)")
-    channels: Literal[0, 1, 3] = Field(0, description="1 grey, 3 colour (0: as they are)")
+    channels: Annotated[Literal[0, 1, 3], BeforeValidator(_typed)] = Field(
+        0, description="1 grey, 3 colour (0: as they are)"
+    )
     augment: Augment = Field(Augment(), description="random changes of the training images")
 
 
@@ -110,7 +117,9 @@ class Transfer(Config):
     init: Literal["default", "zeros", "constant", "normal", "xavier", "he", "orthogonal"] = Field(
         "default", description="initial values (default: those that fit the family)"
     )
-    weights: str = Field("", description="a .safetensors or .pth file, or a run, to begin with")
+    weights: str = Field(
+        "", description="to begin with: a run, a .safetensors or .pth file, or a published name"
+    )
     freeze: Literal["nothing", "features"] = Field(
         "nothing", description="features: train only the last layer"
     )

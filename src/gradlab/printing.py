@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradlab.recipes.ensemble import Gain
     from gradlab.recipes.run import Run
+    from gradlab.tasks.base import Prediction
 
 
 def emit(record: dict[str, Any], as_json: bool, show_it: Callable[[], Any]) -> None:
@@ -77,6 +81,49 @@ def print_details(record: dict[str, Any], gains: Sequence[Gain]) -> None:
                 for name, row in record["per_class"].items()
             ],
         )
+
+
+def show_answers(answers: Sequence[Prediction], file: Path | None) -> None:
+    """A line for each input, with the likeliest classes, and the file they were written into."""
+    table(
+        ("input", "answer", "probabilities"),
+        [(a.name, number(a.answer), ", ".join(f"{k} {p:.1%}" for k, p in a.top)) for a in answers],
+    )
+    if file is not None:
+        print(f"csv: {file}")
+
+
+def answer_record(answer: Prediction) -> dict[str, Any]:
+    """A prediction for JSON."""
+    return {
+        "input": answer.name,
+        "answer": answer.answer,
+        "probability": answer.probability,
+        "top": [list(pair) for pair in answer.top],
+    }
+
+
+def as_csv(answers: Sequence[Prediction]) -> str:
+    """Predictions as CSV: a header, then a line for each input.
+
+    The columns are input and answer; of a classification also probability, then class_1,
+    probability_1 and so on, the likeliest first.
+    """
+    ranks = range(1, max((len(answer.top) for answer in answers), default=0) + 1)
+    header = ["input", "answer"]
+    if ranks:
+        header += ["probability", *(f"{k}_{n}" for n in ranks for k in ("class", "probability"))]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for answer in answers:
+        values = [answer.answer]
+        if answer.probability is not None:
+            values += [answer.probability, *(value for pair in answer.top for value in pair)]
+        # Nine digits give a float32 back exactly.
+        cells = (value if isinstance(value, str) else f"{value:.9g}" for value in values)
+        writer.writerow([answer.name, *cells])
+    return text.getvalue()
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -52,8 +52,8 @@ from gradlab.data.decode import pixels, refit
 from gradlab.engine import Interrupted, RunFolder, fit, pack
 from gradlab.errors import UserError
 from gradlab.recipes import find
-from gradlab.recipes.features import Pool, activations
 from gradlab.recipes.run import load, make
+from gradlab.tasks.activations import Pool, activations
 from gradlab.tasks.supervised import Supervised
 
 __all__ = ["NetworkClassifier", "NetworkFeatures", "NetworkRegressor"]
@@ -132,7 +132,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             except Interrupted:
                 raise KeyboardInterrupt from None
             # Without the examples, the optimizer and the gradients.
-            self._task = make(task.recipe, dataset.schema)
+            self._task = make(task.recipe, task.schema)
             self._task.load_weights({"model": run.best})
         self.history_ = run.log
 

@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -82,6 +83,51 @@ def test_a_target_of_missing_values_alone(refused, tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("height,kind\n" + "".join(f"{i},\n" for i in range(40)))
     assert "missing" in refused(*TRAIN, "--data", table, "--data.target", "kind")
+
+
+def bomb(path):
+    """A PNG whose header promises 40,000 x 40,000 pixels."""
+    path.parent.mkdir(exist_ok=True)
+    Image.new("L", (1, 1)).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = (40_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+def test_a_decompression_bomb_is_refused(refused, finished, tmp_path):
+    path = bomb(photos(tmp_path / "p") / "ant" / "large.png")
+    for command in ([*TRAIN, "--data", tmp_path / "p"], ["predict", finished, path]):
+        message = refused(*command)
+        assert "large.png" in message and "decompression bomb" in message
+
+
+def test_two_images_are_too_few(refused, tmp_path):
+    message = refused(*TRAIN, "--data", photos(tmp_path / "p", count=1))
+    assert "too few to hold out" in message and "--data.test" in message
+
+
+def test_weights_of_another_network(refused, finished, tmp_path):
+    message = refused("train", "lenet5", "--weights", finished, "--out", tmp_path)
+    assert "weights of another network: conv1.weight: expected (6, 1, 5, 5)" in message
+    assert "more" in message and not list(tmp_path.glob("lenet5*"))
+
+
+def test_weights_of_other_classes_get_a_new_last_layer(capsys, finished, tmp_path):
+    small = photos(tmp_path / "p", size=8)
+    fields = ["--data.channels", "1", "--data.image_size", "8", "--out", str(tmp_path / "runs")]
+    main([*TRAIN, "--data", str(small), "--weights", str(finished), *fields])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the last layer" in said and 'is new (it was for 10 classes: ["0", "1", "2"]' in said
+
+
+def test_published_weights_that_are_not_there(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADLAB_DATA", str(tmp_path / "cache"))
+    message = refused(*TRAIN, "--weights", "resnet18")
+    assert "gradlab weights get resnet18" in message and str(tmp_path / "cache") in message
+    message = refused(*TRAIN, "--weights", "resnet19")
+    assert "resnet19" in message and "gradlab weights list" in message
 
 
 @pytest.fixture(scope="module")

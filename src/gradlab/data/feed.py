@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 
 from gradlab.config import Augment
-from gradlab.data.augment import augment
+from gradlab.data.augment import augment, mixup
 from gradlab.data.dataset import Schema, Split
+
+
+class Mix(NamedTuple):
+    """What mixup has mixed into a batch: `share` (0-dimensional) of each example is its own."""
+
+    share: Tensor
+    y: Tensor
+    """N class numbers of the others."""
 
 
 class Batch(NamedTuple):
@@ -19,17 +27,26 @@ class Batch(NamedTuple):
 
     x: Tensor
     y: Tensor
+    mix: Mix | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def parts(self, count: int) -> list[Batch]:
         """The batch in `count` parts of nearly equal size."""
-        return [
-            Batch(x, y)
-            for x, y in zip(self.x.tensor_split(count), self.y.tensor_split(count), strict=True)
-            if len(y)
-        ]
+        xs, ys = self.x.tensor_split(count), self.y.tensor_split(count)
+        mixes: list[Mix | None] = [None] * count
+        if self.mix is not None:
+            mixes = [Mix(self.mix.share, other) for other in self.mix.y.tensor_split(count)]
+        return [Batch(*part) for part in zip(xs, ys, mixes, strict=True) if len(part[1])]
+
+    def loss(self, criterion: Callable[[Any, Tensor], Tensor], output: Any) -> Tensor:
+        """`criterion(output, y)`; of mixed examples, that of both labels by their shares."""
+        value = criterion(output, self.y)
+        if self.mix is None:
+            return value
+        share, other = self.mix
+        return share * value + (1 - share) * criterion(output, other)
 
 
 class Feed:
@@ -83,10 +100,17 @@ class Feed:
 
     def make(self, chosen: Tensor, epoch: int) -> Batch:
         """The training batch of the examples at `chosen`."""
-        x = self.x.index_select(0, chosen)
-        if self.changes != _NO_CHANGES:
-            x = augment(x, self.changes, _generator(self.seed, epoch, self.index, self.rank))
-        return Batch(self.normalise(x), self.y.index_select(0, chosen))
+        x, y = self.x.index_select(0, chosen), self.y.index_select(0, chosen)
+        if self.changes == _NO_CHANGES:
+            return Batch(self.normalise(x), y)
+        draws = _generator(self.seed, epoch, self.index, self.rank)
+        x = self.normalise(augment(x, self.changes, draws))
+        if not self.changes.mixup:
+            return Batch(x, y)
+        x, y, other, share = mixup(x, y, self.changes.mixup, draws)
+        if y.is_floating_point():  # a number is mixed itself, class numbers in the loss
+            return Batch(x, torch.lerp(other, y, share))
+        return Batch(x, y, Mix(share, other))
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All examples once, in their order, not augmented."""

@@ -121,6 +121,11 @@ class Updater:
         groups = self.optimizer.state_dict()["param_groups"]
         slots = {int(index): value for index, value in state["slots"].items()}
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        # Fused rules read memory as it lies: moments lie as their parameters do (channels last).
+        for parameter, slot in self.optimizer.state.items():
+            for name, value in slot.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    slot[name] = torch.empty_like(parameter).copy_(value)
 
 
 def build(

@@ -19,9 +19,17 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.googlenet",
         "gradlab.models.resnet",
         "gradlab.models.densenet",
+        "gradlab.models.fast",
     ),
 )
 """The named networks; each entry is a builder, see `create`."""
+
+gans: Registry[Callable[..., nn.Module]] = Registry("generator", ("gradlab.models.dcgan",))
+"""Generators with their discriminators: builders of modules with both, see `gradlab.models.dcgan`.
+
+An entry takes (in_channels, image_size) and its own options, and gives a module with `.generator`
+(N L to images in -1..1), `.discriminator` (images to N logits) and `.latent`, the number L.
+"""
 
 
 def create(

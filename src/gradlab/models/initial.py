@@ -37,6 +37,12 @@ KEPT = (nn.LayerNorm, nn.RMSNorm)
 """Layers whose scales may have several dimensions and yet are no weights."""
 
 
+def from_data(model: nn.Module, x: Tensor) -> None:
+    """Let a network that takes initial values from training inputs (its `begin_with`) do so."""
+    if callable(begin := getattr(model, "begin_with", None)):
+        begin(x)
+
+
 def apply(model: nn.Module, name: str, generator: torch.Generator | None = None) -> None:
     """Give the weights of `model` the initial values `name`, in place.
 

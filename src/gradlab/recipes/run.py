@@ -14,7 +14,7 @@ from torch import nn
 
 from gradlab.config import Recipe, validate
 from gradlab.data import Dataset, Schema
-from gradlab.data.inputs import read
+from gradlab.data.inputs import read_noted
 from gradlab.engine import RunFolder
 from gradlab.errors import UserError
 from gradlab.tasks import tasks
@@ -142,9 +142,15 @@ class Run:
 
     def predict(self, inputs: Sequence[Any] | Any) -> list[Prediction]:
         """Answers for images (paths, folders, arrays, PIL), or rows (a CSV path, dicts)."""
+        return self.predict_noted(inputs)[0]
+
+    def predict_noted(
+        self, inputs: Sequence[Any] | Any
+    ) -> tuple[list[Prediction], tuple[str, ...]]:
+        """As `predict`, and notes on what was converted to what the network was trained on."""
         many = isinstance(inputs, list | tuple)
-        x, names = read(self.schema, inputs if many else [inputs])
-        return self.task.predict(np.ascontiguousarray(x), names)
+        x, names, notes = read_noted(self.schema, inputs if many else [inputs])
+        return self.task.predict(np.ascontiguousarray(x), names), notes
 
     def _brought(self) -> Own | None:
         if self.recipe.model.name == "own" and self._own is None:

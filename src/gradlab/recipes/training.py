@@ -110,7 +110,7 @@ def _located(recipe: Recipe) -> Recipe:
     config, before = recipe.data, recipe.transfer
     if Path(config.name).exists():
         config = config.model_copy(update={"name": str(Path(config.name).resolve())})
-    if before.weights:
+    if before.weights and Path(before.weights).exists():  # else published ones, by their name
         before = before.model_copy(update={"weights": str(Path(before.weights).resolve())})
     return recipe.model_copy(update={"data": config, "transfer": before})
 

@@ -66,8 +66,10 @@ class Classification(Supervised):
         """One for each class."""
         return len(self.schema.classes)
 
-    def score(self, output: Tensor, y: Tensor) -> Tensor:
-        """The chosen loss; output: N K, y: N class numbers."""
+    def score(self, output: Tensor | tuple[Tensor, ...], y: Tensor) -> Tensor:
+        """The chosen loss; output: N K (several with auxiliary heads), y: N class numbers."""
+        if isinstance(output, tuple):
+            return self.with_heads(output, y)
         if self.smoothing:
             return functional.cross_entropy(output, y, label_smoothing=self.smoothing)
         return self.cost(output, y)
@@ -75,10 +77,7 @@ class Classification(Supervised):
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with the squared weights and a network's auxiliary heads."""
         output = self.model(batch.x)
-        if isinstance(output, tuple):
-            value = self.with_heads(output, batch.y)
-        else:
-            value = self.criterion(output, batch.y)
+        value = batch.loss(self.with_heads if isinstance(output, tuple) else self.criterion, output)
         return value + self.l2 * squared_norm(self.updater.parameters) if self.l2 else value
 
     def with_heads(self, output: tuple[Tensor, ...], y: Tensor) -> Tensor:

@@ -36,8 +36,9 @@ class Supervised(Task):
         if self.dataset is not None:
             initial.apply(self.model, recipe.transfer.init)
             if recipe.transfer.weights:
-                classes = self.schema.classes
-                self.notes += transfer.begin_with(self.model, recipe.transfer.weights, classes)
+                weights = recipe.transfer.weights
+                self.notes += transfer.begin_with(self.model, weights, self.schema.classes)
+                self.schema = transfer.normalised(self.schema, weights)
         self.criterion = self.score if own is None or own.loss is None else own.loss
         example = torch.zeros(1, *self.schema.shape)
         self.setup = resolve(recipe, self.model, example)
@@ -54,6 +55,8 @@ class Supervised(Task):
         self._feeds: dict[str, Feed] = {}
         if self.dataset is not None:
             self.feed = self.training_feed(self.dataset)
+            if recipe.transfer.init == "default" and not recipe.transfer.weights:
+                initial.from_data(self.model, self.spread(_LOOKED_AT).x)
             plan = self.plan(recipe.plan, self.feed.steps)
             self.recipe = self.recipe.model_copy(update={"plan": plan})
             self.updater = Updater(
@@ -127,7 +130,7 @@ class Supervised(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch of x and y."""
-        return self.criterion(self.model(batch.x), batch.y)
+        return batch.loss(self.criterion, self.model(batch.x))
 
     # what the engine asks for
 
@@ -217,12 +220,16 @@ class Supervised(Task):
         """Outputs for inputs as a split keeps them."""
         return self.forward(self.plain_feed(Split(x, np.zeros(len(x), np.int64))))[0]
 
+    def spread(self, count: int) -> Batch:
+        """Training examples from all over the split."""
+        count = min(count, len(self.feed))
+        index = torch.linspace(0, len(self.feed) - 1, count).long().to(self.setup.device)
+        return self.feed.make(index, 0)
+
     def preflight(self) -> list[Any]:
         """Pass one batch through and say what would not learn."""
         transfer.freeze(self.model, self.recipe.transfer, 0)
-        count = min(self.feed.batch_size, len(self.feed))
-        spread = torch.linspace(0, len(self.feed) - 1, count).long().to(self.setup.device)
-        batch = self.feed.make(spread, 0)
+        batch = self.spread(self.feed.batch_size)
         return preflight(
             self.model,
             self.criterion,
@@ -234,6 +241,7 @@ class Supervised(Task):
 
 
 _EVALUATED_VALUES = 200_000  # input values of an evaluation batch: its maps stay in the cache
+_LOOKED_AT = 1000  # examples that a network may take its initial values from
 _FALLING = ("loss", "mse", "mae")
 
 

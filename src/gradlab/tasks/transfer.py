@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from gradlab.config import Transfer
+from gradlab.data import Schema
 from gradlab.engine import pack
 from gradlab.engine.run import RunFolder
 from gradlab.errors import UserError
+from gradlab.tasks import published
 
 Weights = dict[str, Tensor]
 
@@ -30,17 +31,20 @@ def head_of(model: nn.Module) -> str:
 
 
 def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
-    """(weights by name, class names or nothing) of a run, a .safetensors or a .pth file.
+    """(weights by name, class names or nothing) of a run, a file, or published weights by name.
 
     A .pth is read as tensors alone (`weights_only=True`): nothing in it is executed.
     """
-    place = Path(path)
+    place = published.located(path)
     if place.is_dir():
         run = RunFolder.open(place)
         classes = tuple(run.record.get("schema", {}).get("classes", ()))
         return run.load("best")[1]["model"], classes
     if not place.is_file():
-        raise UserError(f"--weights: there is no file or run {path}")
+        raise UserError(
+            f"--weights: there is no file or run {path}, and no published weights of that name "
+            "('gradlab weights list' names them)"
+        )
     try:
         if place.suffix == ".safetensors":
             return pack.from_bytes(place.read_bytes()), ()
@@ -56,6 +60,29 @@ def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise UserError(f"--weights: {path} holds no tensors by name (a state_dict)")
     return {_DENSENET.sub(r"\1\2.", name): value for name, value in found.items()}, ()
+
+
+def normalised(schema: Schema, path: str) -> Schema:
+    """The schema with the normalisation that weights were learnt with, as far as it is known.
+
+    It is known of a run on images and of published weights; otherwise the training split's stays.
+    """
+    known = normalisation(path)
+    if schema.kind != "image" or known is None or len(known[0]) != len(schema.mean):
+        return schema
+    return schema.model_copy(update={"mean": known[0], "std": known[1]})
+
+
+def normalisation(path: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and deviation per channel of the images that weights were learnt from, if known."""
+    place = published.located(path)
+    if place.is_dir():
+        schema = RunFolder.open(place).record.get("schema", {})
+        if schema.get("kind") != "image":
+            return None
+        return tuple(schema.get("mean", ())), tuple(schema.get("std", ()))
+    found = published.by_file(place)
+    return None if found is None else (found.mean, found.std)
 
 
 # Published DenseNet files were written when these layers were called norm.1 and conv.2.
@@ -94,6 +121,9 @@ def begin_with(model: nn.Module, path: str, classes: tuple[str, ...]) -> tuple[s
         )
     model.load_state_dict({**own, **{k: v for k, v in weights.items() if k not in heads}})
     said = [f"weights: begun with {path}"]
+    if known := normalisation(path):
+        mean, std = (", ".join(f"{value:.3g}" for value in values) for values in known)
+        said.append(f"weights: learnt from images normalised by mean {mean}, deviation {std}")
     if new_head:
         before = (
             f"{len(learnt)} classes: {json.dumps(list(learnt[:3]))} ..." if learnt else "others"

@@ -97,7 +97,22 @@ def test_first_mirror_that_answers_is_enough(
 def test_wrong_download_is_not_kept(cache: Path, server: str) -> None:
     with pytest.raises(UserError, match="hash"):
         fetch("set", "file.bin", (f"{server}/bad.bin",), SHA256)
-    assert not list((cache / "set").iterdir())
+    assert not cache.exists()  # not even an empty folder
+
+
+def test_a_checksum_may_be_its_first_digits(cache: Path, server: str) -> None:
+    path = fetch("set", "file.bin", (f"{server}/bad.bin", f"{server}/good.bin"), SHA256[:8])
+    assert path.read_bytes() == CONTENT
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(UserError, match="not the published file"):
+        fetch("set", "file.bin", (), SHA256[:8])
+
+
+def test_a_failed_download_leaves_the_folders_that_were_there(cache: Path) -> None:
+    cache.mkdir()
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        fetch("set", "file.bin", ("http://127.0.0.1:9/file.bin",), SHA256)
+    assert cache.is_dir() and not list(cache.iterdir())
 
 
 def test_no_network_names_every_missing_file_and_where_to_put_it(cache: Path) -> None:

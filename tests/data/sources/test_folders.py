@@ -383,3 +383,19 @@ def test_cifar10_jpeg() -> None:
     some = items[::6000]
     looks = folders.survey([file for _, _, file in some])
     assert {(look.width, look.height, look.mode) for look in looks} == {(32, 32, "RGB")}
+
+
+def test_images_need_no_class_where_the_task_asks_for_none(tmp_path: Path) -> None:
+    flat = write(tmp_path / "flat", {"a.png": png(), "b.png": png("blue")})
+    made = read(flat, target_kind="none")
+    assert (made.schema.target, made.schema.classes) == ("none", ())
+    assert made.parts["train"].ids == ("a.png", "b.png")
+    split = write(tmp_path / "split", {"train/a.png": png(), "val/c.png": png("blue")})
+    parts = read(split, target_kind="none").parts
+    assert {name: part.ids for name, part in parts.items()} == {
+        "train": ("train/a.png",),
+        "val": ("val/c.png",),
+    }
+    one = write(tmp_path / "one", plain("bees"))
+    assert read(one, target_kind="none").schema.classes == ("bees",)
+    refused(one, "at least two classes")

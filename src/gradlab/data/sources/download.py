@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gradlab.errors import UserError
 
@@ -17,6 +20,7 @@ class Remote:
 
     name: str
     sha256: str
+    """In hexadecimal; only the first digits of it where its publisher gives no more."""
     urls: tuple[str, ...]
 
 
@@ -38,12 +42,12 @@ def fetch(dataset: str, filename: str, urls: Sequence[str], sha256: str) -> Path
     return fetch_all(dataset, [Remote(filename, sha256, tuple(urls))])[0]
 
 
-def fetch_all(dataset: str, files: Sequence[Remote]) -> list[Path]:
+def fetch_all(dataset: str, files: Sequence[Remote], advice: str = "") -> list[Path]:
     """The paths of a set's files, in order; what is not in the cache is downloaded into it.
 
     UserError when a file in the cache is not the published one, or when a file can be had from
     none of its addresses: then each missing file of the set is named, with where to get it and
-    where to put it.
+    where to put it; `advice` is what to do after that.
     """
     folder = cache_folder() / dataset
     missing = [file for file in files if not (folder / file.name).is_file()]
@@ -54,18 +58,18 @@ def fetch_all(dataset: str, files: Sequence[Remote]) -> list[Path]:
         reasons = download(folder, file)
         if reasons:
             still = [file for file in missing if not (folder / file.name).is_file()]
-            raise UserError(_absent(dataset, folder, still, reasons))
+            raise UserError(_absent(dataset, folder, still, reasons, advice))
     return [folder / file.name for file in files]
 
 
 def check(path: Path, sha256: str) -> None:
-    """UserError when the content of `path` does not have this SHA-256."""
+    """UserError when the SHA-256 of the content of `path` does not begin with these digits."""
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    if found != sha256:
+    if not found.startswith(sha256):
         raise UserError(
             f"{path} is not the published file: expected SHA-256 {sha256}, found {found}. "
             "It was cut short or changed: delete it, and it is downloaded again"
@@ -76,10 +80,11 @@ def download(folder: Path, file: Remote) -> list[str]:
     """Put a file into `folder`, from the first address that has it.
 
     Returns nothing when it is there, else why each address failed. The file appears under its
-    name only when it is whole and its checksum is right.
+    name only when it is whole and its checksum is right; of a failure no folder is left.
     """
     import pooch
 
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,13 +92,27 @@ def download(folder: Path, file: Remote) -> list[str]:
             f"cannot make the cache folder {folder}: {error.strerror or error}. Set the "
             "environment variable GRADLAB_DATA to a folder that can be written"
         ) from None
+
+    def checked(url: str, output: str, pup: Any) -> None:
+        pooch.HTTPDownloader()(url, output, pup)
+        with Path(output).open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if not found.startswith(file.sha256):
+            raise ValueError(f"its hash (SHA-256) is {found}, expected {file.sha256}")
+
+    # Pooch itself knows no first digits: it is given a downloader that checks.
+    pooch.get_logger().setLevel("WARNING")
     reasons = []
     for url in file.urls:
+        print(f"downloading {url}", file=sys.stderr)
         try:
-            pooch.retrieve(url, f"sha256:{file.sha256}", fname=file.name, path=folder)
+            pooch.retrieve(url, None, fname=file.name, path=folder, downloader=checked)
             return []
         except (OSError, ValueError) as error:  # requests' errors are OSErrors
             reasons.append(f"{url}: {_first_line(error)}")
+    for place in made:
+        with contextlib.suppress(OSError):  # another process has put something there
+            place.rmdir()
     return reasons
 
 
@@ -102,12 +121,15 @@ def _first_line(error: Exception) -> str:
     return text[0][:200] if text else type(error).__name__
 
 
-def _absent(dataset: str, folder: Path, files: Sequence[Remote], reasons: list[str]) -> str:
+def _absent(
+    dataset: str, folder: Path, files: Sequence[Remote], reasons: list[str], advice: str
+) -> str:
     lines = [f"{dataset} is not complete in the cache and cannot be downloaded. Missing:"]
     for file in files:
         lines.append(f"  {folder / file.name}")
         lines += [f"    from {url}" for url in file.urls]
     lines.append(f"Get each file from one of its addresses and put it at the path above it{_ENV}")
+    lines += [advice] if advice else []
     lines += ["What failed:", *(f"  {reason}" for reason in reasons)]
     return "\n".join(lines)
 

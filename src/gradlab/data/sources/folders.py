@@ -3,6 +3,8 @@
     PHOTOS/CLASS/photo.jpg              splits are cut off at random
     PHOTOS/train/CLASS/photo.jpg        PHOTOS/val and PHOTOS/test beside it are optional
 
+For a task that asks for no classes (`target_kind` none) the class folders may be left out.
+
 An archive (.zip, .tar, .tar.gz, .tar.xz) is read as it is; nothing is unpacked to the disk. The
 images in a .tar are held in memory while they are decoded, because it can only be read in order.
 """
@@ -19,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal
 
 import numpy as np
 
@@ -90,13 +93,15 @@ def image_source(path: Path, config: DataConfig) -> Source:
 def examine(path: Path, config: DataConfig) -> tuple[Source, tuple[Photo, ...]]:
     """The images that can be read as a `Source`, and a look at every one, readable or not.
 
-    UserError when the layout is not one of those above, or there are fewer than two classes.
+    UserError when the layout is not one of those above, or there are fewer than two classes and
+    the configuration asks for classes.
     """
     photos: list[Photo] = []
     parts: Parts = {}
     with _opened(path) as listing:
-        items, notes = arrange(listing)
-        classes = sorted({label for split, label, _ in items if split == "train"})
+        items, notes = arrange(listing, classes=config.target_kind != "none")
+        unchecked = config.target_kind == "none"
+        classes = sorted({label for split, label, _ in items if unchecked or split == "train"})
         looks = survey([file for _, _, file in items])
         shape, channels, converted = common_form(looks, config)
         # Each split is an array of its own, so that one can be let go without the others.
@@ -113,7 +118,9 @@ def examine(path: Path, config: DataConfig) -> tuple[Source, tuple[Photo, ...]]:
                 parts[split] = Split(x if len(good) == len(x) else x[good], y, ids)
     if "train" not in parts:
         raise _refusal(path, photos)
-    schema = Schema(kind="image", shape=(channels, *shape), target="class", classes=tuple(classes))
+    named = tuple(classes) if any(classes) else ()
+    target: Literal["class", "none"] = "class" if named else "none"
+    schema = Schema(kind="image", shape=(channels, *shape), target=target, classes=named)
     return Source(str(path), schema, parts, (*notes, *converted)), tuple(photos)
 
 
@@ -122,8 +129,13 @@ def _refusal(path: Path, photos: Iterable[Photo]) -> UserError:
     return UserError(f"{error}\nRemove or replace them; `gradlab data check {path}` lists all")
 
 
-def arrange(listing: Listing) -> tuple[list[tuple[SplitName, str, ImageFile]], tuple[str, ...]]:
-    """Split and class of each image, sorted by path; and notes on what was left out."""
+def arrange(
+    listing: Listing, classes: bool = True
+) -> tuple[list[tuple[SplitName, str, ImageFile]], tuple[str, ...]]:
+    """Split and class of each image, sorted by path; and notes on what was left out.
+
+    Where no `classes` are needed, images that lie in no class folder have the class "".
+    """
     where, images = listing.where, listing.images
     if not images:
         found = _counted(listing.others) or "nothing"
@@ -131,8 +143,13 @@ def arrange(listing: Listing) -> tuple[list[tuple[SplitName, str, ImageFile]], t
             f"{where} holds no image (found: {found}). {_EXPECTED} "
             f"Kinds that are read: {' '.join(sorted(SUFFIXES))}"
         )
-    split_of = _splits(listing)
+    split_of = _splits(listing, 2 if classes else 1)
     depth = 1 if split_of else 0
+    if not classes and any(len(parts) <= depth + 1 for parts in images):
+        return [
+            (split_of[parts[0]] if split_of else "train", "", images[parts])
+            for parts in sorted(images)
+        ], ()
     placed = {parts: file for parts, file in images.items() if len(parts) > depth + 1}
     stray = ["/".join(parts) for parts in sorted(images) if parts not in placed]
     if not placed:
@@ -149,7 +166,8 @@ def arrange(listing: Listing) -> tuple[list[tuple[SplitName, str, ImageFile]], t
         if len(parts) == depth + 1:
             names[split_of[parts[0]] if split_of else "train"].add(parts[depth])
     used = Counter((split, label) for split, label, _ in items)
-    notes += _check_classes(listing, names, used)
+    if classes:
+        notes += _check_classes(listing, names, used)
     return items, tuple(notes)
 
 
@@ -195,14 +213,15 @@ _EXPECTED = (
 )
 
 
-def _splits(listing: Listing) -> dict[str, SplitName]:
+def _splits(listing: Listing, least: int = 2) -> dict[str, SplitName]:
     """The top folders that are splits; empty when the top folders are classes.
 
-    A folder called train is a split when it has folders of images itself; else it is a class.
+    A folder called train is a split when it has folders of images itself (at least `least` folders
+    lie above an image); else it is a class.
     """
     tops = {parts[0] for parts in listing.images if len(parts) > 1}
     found = {top: SPLIT_FOLDERS[top.lower()] for top in tops if top.lower() in SPLIT_FOLDERS}
-    nested = {parts[0] for parts in listing.images if len(parts) > 2}
+    nested = {parts[0] for parts in listing.images if len(parts) > least}
     if not set(found) & nested:
         return {}
     if "train" not in found.values():
