@@ -29,6 +29,8 @@ app.command(data_app)
 app.command(commands.weights_app)
 app.command(commands.features)
 app.command(commands.similar)
+app.command(commands.generate)
+app.command(commands.judge)
 
 
 @app.command(name="list")
@@ -262,6 +264,18 @@ def data_check(data: str, /, *, json: Json = False, **fields: Fields) -> None:
     printing.emit(finding.to_dict(), json, lambda: print(finding.text()))
     if any(issue.level == "error" for issue in finding.issues):
         raise SystemExit(2)
+
+
+@data_app.command(name="clear")
+def data_clear(*, json: Json = False) -> None:
+    """Remove the photos that are kept decoded; they are decoded again when they are needed."""
+    from gradlab.data.photos import cache_folder, trim
+
+    removed, used = trim(0)
+    record = {"folder": str(cache_folder()), "removed_bytes": removed, "entries_in_use": used}
+    said = f"removed {removed / 1e6:,.1f} MB from {record['folder']}"
+    kept = f"; {used} in use and kept" if used else ""
+    printing.emit(record, json, lambda: print(said + kept))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

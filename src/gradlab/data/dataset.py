@@ -56,11 +56,62 @@ class Schema(Config):
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Chosen rows of an array on the disk, read when they are asked for: no copy of them is made.
+
+    It is read like an array: `rows[5]`, `rows[2:9]`, `rows[[1, 3]]`, `np.asarray(rows)`.
+
+    >>> rows = Rows(np.arange(10) ** 2, np.array([1, 3, 5]))
+    >>> len(rows), rows[1], rows[1:]
+    (3, np.int64(9), array([ 9, 25]))
+    """
+
+    base: np.ndarray
+    index: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+        return (len(self.index), *self.base.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As of an array."""
+        return self.base.dtype
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, chosen: Any) -> np.ndarray:
+        if isinstance(chosen, tuple):
+            rows: np.ndarray = self[chosen[0]][(slice(None), *chosen[1:])]
+            return rows
+        found: np.ndarray = self.base[self.index[chosen]]
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.base[self.index], dtype)
+
+    @classmethod
+    def of(cls, x: Any, index: np.ndarray) -> Any:
+        """The rows of `x` at `index`: copied in memory, only noted when they lie on the disk."""
+        if isinstance(x, Rows):
+            return cls(x.base, x.index[index])
+        return cls(x, index) if isinstance(x, np.memmap) else x[index]
+
+    @staticmethod
+    def parts(x: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """The array that rows lie in, and their places in it (None: all, in order)."""
+        return (x.base, x.index) if isinstance(x, Rows) else (x, None)
+
+
+@dataclass(frozen=True)
 class Split:
     """Examples as compact arrays.
 
-    x: uint8 N H W C for images (channels last: no copy is needed to train so); float32 N D
-    otherwise. y: int64 N (class), float32 N (number). ids: N names, such as files or row numbers.
+    x: uint8 N H W C for images (channels last: no copy is needed to train so), which may lie on the
+    disk (`Rows`); float32 N D otherwise. y: int64 N (class), float32 N (number). ids: N names, such
+    as files or row numbers.
     """
 
     x: np.ndarray
@@ -73,7 +124,7 @@ class Split:
     def take(self, index: np.ndarray) -> Split:
         """The examples at `index`, in its order."""
         ids = tuple(self.ids[i] for i in index) if self.ids else ()
-        return Split(self.x[index], self.y[index], ids)
+        return Split(Rows.of(self.x, index), self.y[index], ids)
 
 
 Parts = dict[SplitName, Split]
@@ -204,8 +255,8 @@ def channel_statistics(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, .
     if x.dtype == np.uint8:
         levels = np.arange(256) / 255.0
         counts = np.zeros((x.shape[-1], 256), np.int64)
-        for start in range(0, len(x), 1024):  # bincount makes an int64 copy of what it counts
-            block = x[start : start + 1024]
+        for start in range(0, len(x), _BLOCK):  # bincount makes an int64 copy of what it counts
+            block = x[start : start + _BLOCK]
             for channel, count in enumerate(counts):
                 count += np.bincount(block[..., channel].reshape(-1), minlength=256)
         means = [float(np.average(levels, weights=c)) for c in counts]
@@ -219,12 +270,16 @@ def channel_statistics(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, .
     return tuple(means), tuple(std if std > 1e-8 else 1.0 for std in stds)
 
 
+_BLOCK = 1024  # examples that are looked at together
+
+
 def fingerprint(parts: Parts, schema: Schema) -> str:
     """A hash of the examples, the labels and the class names, split by split."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((schema.kind, schema.classes)).encode())
     for name, split in parts.items():
         digest.update(f"{name}{split.x.shape}{split.x.dtype}".encode())
-        digest.update(np.ascontiguousarray(split.x).data)
+        for start in range(0, len(split.x), _BLOCK):
+            digest.update(np.ascontiguousarray(split.x[start : start + _BLOCK]).data)
         digest.update(np.ascontiguousarray(split.y).data)
     return digest.hexdigest()

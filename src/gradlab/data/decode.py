@@ -44,11 +44,13 @@ class ImageFile:
 
     name: str
     open: Callable[[], IO[bytes]]
+    path: Path | None = None
+    """Where it is, if it is a file of its own."""
 
     @classmethod
     def at(cls, path: Path, name: str = "") -> ImageFile:
         """The image file at a path."""
-        return cls(name or str(path), lambda: path.open("rb"))
+        return cls(name or str(path), lambda: path.open("rb"), path)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Look:
 
 def survey(files: Sequence[ImageFile]) -> list[Look]:
     """A look at the header of each file; nothing is decoded."""
-    return _in_threads(_look, files)
+    return in_threads(_look, files)
 
 
 def decode_all(
@@ -93,11 +95,11 @@ def decode_all(
         try:
             x[index] = decode(files[index], shape, channels)
         except Exception as error:  # Pillow's decoders raise whatever their formats bring up
-            return replace(look, error=_reason(error))
+            return replace(look, error=reason(error))
         return look
 
     small = all(look.width * look.height < SMALL for look in looks)
-    return x, _in_threads(decode_one, range(len(files)), workers=1 if small else 0)
+    return x, in_threads(decode_one, range(len(files)), workers=1 if small else 0)
 
 
 def decode(file: ImageFile, shape: tuple[int, int], channels: int) -> np.ndarray:
@@ -231,7 +233,7 @@ def _look(file: ImageFile) -> Look:
             moving = image.format != "MPO" and getattr(image, "is_animated", False)
             return Look(file.name, width, height, image.mode, moving, image.has_transparency_data)
     except Exception as error:  # as in `decode_all`
-        return Look(file.name, error=_reason(error))
+        return Look(file.name, error=reason(error))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -245,7 +247,8 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why an image cannot be read, in words."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image, or of a kind that is not read"
     if isinstance(error, Image.DecompressionBombError):
@@ -256,7 +259,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _in_threads(
+def in_threads(
     function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int = 0
 ) -> list[_Result]:
     """`function` of each item, in order; Pillow lets other threads run while it decodes."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradlab.config import Augment
 from gradlab.data.augment import augment, mixup
-from gradlab.data.dataset import Schema, Split
+from gradlab.data.dataset import Rows, Schema, Split
 
 
 class Mix(NamedTuple):
@@ -67,9 +67,9 @@ class Feed:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        # Copied only where it must be: torch takes no array that is strided or read-only.
-        self.x = torch.from_numpy(np.require(split.x, requirements=("C", "W"))).to(device)
-        self.y = torch.from_numpy(np.require(split.y, requirements=("C", "W"))).to(device)
+        base, index = Rows.parts(split.x)
+        self.x, self.y = _tensor(base, device), _tensor(split.y, device)
+        self.rows = None if index is None else _tensor(index, device)
         self.batch_size = batch_size
         self.seed, self.rank, self.world = seed, rank, world
         self.changes = changes or Augment()
@@ -100,7 +100,8 @@ class Feed:
 
     def make(self, chosen: Tensor, epoch: int) -> Batch:
         """The training batch of the examples at `chosen`."""
-        x, y = self.x.index_select(0, chosen), self.y.index_select(0, chosen)
+        rows = chosen if self.rows is None else self.rows[chosen]
+        x, y = self.x.index_select(0, rows), self.y.index_select(0, chosen)
         if self.changes == _NO_CHANGES:
             return Batch(self.normalise(x), y)
         draws = _generator(self.seed, epoch, self.index, self.rank)
@@ -115,8 +116,9 @@ class Feed:
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All examples once, in their order, not augmented."""
         for start in range(0, len(self), batch_size):
-            stop = start + batch_size
-            yield Batch(self.normalise(self.x[start:stop]), self.y[start:stop])
+            part = slice(start, start + batch_size)
+            x = self.x[part] if self.rows is None else self.x.index_select(0, self.rows[part])
+            yield Batch(self.normalise(x), self.y[part])
 
     def state(self) -> dict[str, Any]:
         """The place in the epoch."""
@@ -151,6 +153,11 @@ class Normalise:
             flat = x.reshape(len(x), -1) if len(self.scale) > 1 else x
             x = torch.addcmul(self.shift, flat.float(), self.scale).view(x.shape)
         return x.permute(0, 3, 1, 2) if self.image else x
+
+
+def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
+    """Copied only where it must be: torch takes no array that is strided or read-only."""
+    return torch.from_numpy(np.require(values, requirements=("C", "W"))).to(device)
 
 
 _NO_CHANGES = Augment()

@@ -70,7 +70,8 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: N C H W."""
         x = self.act1(self.norm1(self.pool(self.conv1(x))))  # N D H/2 W/2
-        return self.act2(self.norm2(self.conv2(x)))  # N D H/2 W/2
+        x = self.act2(self.norm2(self.conv2(x)))  # N D H/2 W/2
+        return x
 
 
 class FastNet(nn.Module):
@@ -93,7 +94,8 @@ class FastNet(nn.Module):
         """x: N C H W."""
         x = self.stages(self.act(self.whiten(x)))  # N 256 3 3
         x = x.amax((2, 3))  # N 256
-        return self.head(x) * self.scale  # N K
+        logits: Tensor = self.head(x) * self.scale  # N K
+        return logits
 
     def begin_with(self, x: Tensor) -> None:
         """Take initial values from training images (N C H W, as the network will see them)."""

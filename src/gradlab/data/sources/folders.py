@@ -32,11 +32,11 @@ from gradlab.data.decode import (
     ImageFile,
     Look,
     common_form,
-    decode_all,
     some,
     survey,
     unreadable,
 )
+from gradlab.data.photos import decoded
 from gradlab.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -108,7 +108,8 @@ def examine(path: Path, config: DataConfig) -> tuple[Source, tuple[Photo, ...]]:
         for split in SPLITS:
             index = [i for i, item in enumerate(items) if item[0] == split]
             files = [items[i][2] for i in index]
-            x, seen = decode_all(files, [looks[i] for i in index], shape, channels)
+            x, seen, said = decoded(files, [looks[i] for i in index], shape, channels)
+            notes = (*notes, *said)
             labels = [items[i][1] for i in index]
             photos += [Photo(split, *pair) for pair in zip(labels, seen, strict=True)]
             good = [i for i, look in enumerate(seen) if not look.error]

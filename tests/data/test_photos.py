@@ -1,0 +1,248 @@
+"""The cache of decoded photos: what is in it, who builds it, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gradlab.config import DataConfig
+from gradlab.data import Schema, Split, load, photos
+from gradlab.data.dataset import Rows
+from gradlab.data.decode import ImageFile, decode, survey
+from gradlab.data.feed import Feed
+
+HYMENOPTERA = Path(os.environ.get("GRADLAB_DATA", "absent")) / "hymenoptera"
+real = pytest.mark.skipif(not HYMENOPTERA.is_dir(), reason="GRADLAB_DATA has no hymenoptera")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def made(folder: Path, count: int, seed: int = 0) -> list[ImageFile]:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for n in range(count):
+        pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{n:04}.png")
+    return [ImageFile.at(path) for path in sorted(folder.iterdir())]
+
+
+def get(files, shape=(16, 16), channels=3):
+    return photos.decoded(files, survey(files), shape, channels)
+
+
+def entry(cache: Path) -> Path:
+    (folder,) = [path for path in cache.iterdir() if path.is_dir()]
+    return folder
+
+
+def test_the_pixels_are_those_of_the_photos_and_lie_on_the_disk(tmp_path, cache):
+    files = made(tmp_path / "p", 70)
+    x, looks, notes = get(files)
+    assert isinstance(x, np.memmap) and notes == ()
+    for index in (0, 63, 64, 69):
+        assert np.array_equal(x[index], decode(files[index], (16, 16), 3))
+    assert not any(look.error for look in looks)
+    assert sorted(path.name for path in entry(cache).iterdir()) == ["entry.json", "pixels.bin"]
+    x[0] = 0  # a training may write to its copy
+    assert get(files)[0][0].any()
+
+
+def test_a_second_time_nothing_is_decoded(tmp_path, monkeypatch):
+    files = made(tmp_path / "p", 5)
+    first = np.array(get(files)[0])
+    monkeypatch.setattr(photos, "fill", None)
+    assert np.array_equal(get(files)[0], first)
+    copies = made(tmp_path / "copy", 5)  # the same photos elsewhere
+    assert np.array_equal(get(copies)[0], first)
+
+
+def test_a_changed_photo_and_another_form_are_decoded_anew(tmp_path):
+    files = made(tmp_path / "p", 3)
+    get(files)
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "p" / "0001.png")
+    assert get(files)[0][1, 0, 0].tolist() == [255, 0, 0]
+    assert get(files, channels=1)[0].shape == (3, 16, 16, 1)
+    assert len(photos.entries()) == 3
+
+
+def test_what_cannot_be_decoded_is_said_again_from_the_cache(tmp_path):
+    files = made(tmp_path / "p", 3)
+    whole = files[1].path.read_bytes()
+    files[1].path.write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):
+        assert [bool(look.error) for look in get(files)[1]] == [False, True, False]
+
+
+@pytest.mark.parametrize("harm", ["entry", "pixels", "gone"])
+def test_a_damaged_entry_is_built_again(tmp_path, cache, harm):
+    files = made(tmp_path / "p", 3)
+    expected = np.array(get(files)[0])
+    folder = entry(cache)
+    if harm == "entry":
+        (folder / "entry.json").write_text("{", encoding="utf-8")
+    elif harm == "pixels":
+        (folder / "pixels.bin").write_bytes(b"short")
+    else:
+        (folder / "pixels.bin").unlink()
+    assert np.array_equal(get(files)[0], expected)
+
+
+def test_without_a_cache_they_are_decoded_into_memory(tmp_path, monkeypatch):
+    files = made(tmp_path / "p", 3)
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setenv("GRADLAB_CACHE", str(tmp_path / "file" / "photos"))
+    x, _, notes = get(files)
+    assert np.array_equal(x[2], decode(files[2], (16, 16), 3))
+    assert "into memory" in notes[0] and str(tmp_path / "file") in notes[0]
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from gradlab.data import photos
+from gradlab.data.decode import ImageFile, survey
+slow = float(sys.argv[2])
+if slow:
+    real = photos.decode
+    def waiting(*given):
+        time.sleep(slow)
+        return real(*given)
+    photos.decode = waiting
+    photos._cores = lambda: 1
+files = [ImageFile.at(path) for path in sorted(Path(sys.argv[1]).iterdir())]
+x, _, _ = photos.decoded(files, survey(files), (16, 16), 3)
+print(int(x.sum()))
+"""
+
+
+def start(folder: Path, slow: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", BUILD, str(folder), str(slow)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
+
+
+def lines(cache: Path) -> int:
+    return sum(len(path.read_bytes().splitlines()) for path in cache.glob("*/journal.jsonl"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_build_that_was_killed_continues_where_it_was(tmp_path, cache, monkeypatch):
+    files = made(tmp_path / "p", 4 * photos.BLOCK)
+    child = start(tmp_path / "p", 0.004)
+    while lines(cache) < 2:
+        assert child.poll() is None, child.stderr.read()
+        time.sleep(0.01)
+    child.kill()
+    child.communicate()
+    with (entry(cache) / "journal.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"start": 19')  # cut short in the middle of a line
+    decoded = []
+    plain = photos.decode
+    monkeypatch.setattr(photos, "decode", lambda *given: decoded.append(1) or plain(*given))
+    x, _, _ = get(files)
+    assert 0 < len(decoded) <= 2 * photos.BLOCK
+    assert all(np.array_equal(row, plain(f, (16, 16), 3)) for row, f in zip(x, files, strict=True))
+
+
+def test_two_that_want_the_same_build_it_once(tmp_path, cache):
+    made(tmp_path / "p", 2 * photos.BLOCK)
+    first = start(tmp_path / "p", 0.01)
+    while not lines(cache):
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.01)
+    second = start(tmp_path / "p", 0)
+    (one, _), (two, said) = first.communicate(timeout=60), second.communicate(timeout=60)
+    assert one == two and int(one) > 0
+    assert "waiting for it" in said
+    assert len(photos.entries()) == 1
+
+
+def test_processes_decode_what_threads_decode(tmp_path, cache, monkeypatch):
+    files = made(tmp_path / "p", 2 * photos.BLOCK + 3)
+    files[5].path.write_bytes(b"no image")
+    threads, looks, _ = get(files)
+    expected = np.array(threads)
+    photos.trim(0)
+    monkeypatch.setattr(photos, "LARGE", 0)
+    monkeypatch.setattr(photos, "_cores", lambda: 2)
+    monkeypatch.setattr(photos, "_threads", None)  # the processes must have done all of it
+    x, again, _ = get(files)
+    assert np.array_equal(np.delete(x, 5, 0), np.delete(expected, 5, 0))
+    assert [look.error for look in again] == [look.error for look in looks]
+
+
+def test_the_least_recently_used_goes_first(tmp_path, monkeypatch):
+    sets = [made(tmp_path / f"p{n}", 4, seed=n) for n in range(3)]
+    size = 4 * 16 * 16 * 3
+    for n, files in enumerate(sets):
+        get(files)
+        for folder, _ in photos.entries():
+            past = time.time() - 100 + n
+            if not (folder / "aged").exists():
+                os.utime(folder / "entry.json", (past, past))
+                (folder / "aged").touch()
+    get(sets[0])  # used again
+    monkeypatch.setenv("GRADLAB_CACHE_GB", str(2.5 * size / 1e9))
+    removed, used = photos.trim(photos.limit())
+    assert (removed // size, used) == (1, 0)
+    monkeypatch.setattr(photos, "fill", None)
+    get(sets[0])
+    get(sets[2])
+    with pytest.raises(TypeError):
+        get(sets[1])
+
+
+def test_clear_says_what_it_removed(tmp_path, cache, capsys):
+    from gradlab.cli import main
+
+    get(made(tmp_path / "p", 3))
+    main(["data", "clear", "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert record["removed_bytes"] >= 3 * 16 * 16 * 3 and record["entries_in_use"] == 0
+    assert photos.entries() == []
+
+
+def test_a_split_on_the_disk_is_not_copied(tmp_path):
+    files = made(tmp_path / "p", 40)
+    x = get(files)[0]
+    y = np.arange(40)
+    split = Split(x, y).take(np.arange(0, 40, 2)).take(np.array([3, 1]))
+    assert isinstance(split.x, Rows) and split.x.base is x
+    assert np.array_equal(np.asarray(split.x), np.asarray(x)[[6, 2]])
+    schema = Schema(
+        kind="image", shape=(3, 16, 16), target="class", mean=(0.5,) * 3, std=(0.5,) * 3
+    )
+    device = torch.device("cpu")
+    feed = Feed(split, schema, batch_size=2, device=device)
+    copied = Feed(Split(np.array(x)[[6, 2]], y[[6, 2]]), schema, batch_size=2, device=device)
+    assert feed.x.data_ptr() == x.ctypes.data
+    for ours, theirs in (
+        (feed.batches(0), copied.batches(0)),
+        (feed.in_order(2), copied.in_order(2)),
+    ):
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y)
+
+
+@real
+def test_photos_train_from_the_disk(monkeypatch):
+    config = DataConfig(name=str(HYMENOPTERA), image_size=32)
+    first = load(config)
+    assert isinstance(first.splits["train"].x, Rows)
+    monkeypatch.setattr(photos, "fill", None)
+    assert load(config).fingerprint == first.fingerprint
