@@ -22,6 +22,8 @@ _PUBLIC = {
     "load": ("gradlab.recipes.run", "load"),
     "features": ("gradlab.recipes.features", "features"),
     "similar": ("gradlab.recipes.similar", "similar"),
+    "generate": ("gradlab.recipes.generate", "generate"),
+    "judge": ("gradlab.recipes.generate", "judge"),
     "train_ensemble": ("gradlab.recipes.ensemble", "train_ensemble"),
     "Ensemble": ("gradlab.recipes.ensemble", "Ensemble"),
     "Run": ("gradlab.recipes.run", "Run"),
@@ -36,6 +38,8 @@ __all__ = [
     "__version__",
     "features",
     "fit",
+    "generate",
+    "judge",
     "load",
     "models",
     "resume",
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from gradlab.errors import UserError
     from gradlab.recipes.ensemble import Ensemble, train_ensemble
     from gradlab.recipes.features import features
+    from gradlab.recipes.generate import generate, judge
     from gradlab.recipes.run import Run, load
     from gradlab.recipes.similar import similar
     from gradlab.recipes.training import fit_own as fit

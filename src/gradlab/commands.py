@@ -115,3 +115,55 @@ def similar(
             print(f"picture: {out}")
 
     printing.emit(record, json, show)
+
+
+def generate(
+    run: Path,
+    /,
+    *,
+    count: Annotated[int, Parameter(help="how many images")] = 64,
+    out: Annotated[Path, Parameter(help="a grid (.png), arrays (.npz) or a folder of PNGs")],
+    seed: Annotated[int, Parameter(help="owner of the latent numbers")] = 0,
+    interpolate: Annotated[
+        bool, Parameter(negative="", help="rows of 8 images between random pairs")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make images with the run of a generator."""
+    from gradlab.recipes import generate as making
+
+    making.check_out(out)
+    images = making.generate(run, count, seed=seed, interpolate=interpolate)
+    making.save(images, out, columns=making.STEPS if interpolate else 0)
+    number, height, width, channels = images.shape
+    record = {"run": str(run), "out": str(out), "count": number, "seed": seed}
+    record |= {"width": width, "height": height, "channels": channels}
+    printing.emit(record, json, lambda: print(f"{number} images of {width}x{height}: {out}"))
+
+
+def judge(
+    run: Path,
+    /,
+    *,
+    by: Annotated[Path, Parameter(help="the run of a classifier of such images")],
+    split: Annotated[Literal["val", "test"], Parameter(help="the real images")] = "test",
+    count: Annotated[int, Parameter(help="images made (at most as many as the split has)")] = 10000,
+    json: Json = False,
+) -> None:
+    """Measure a generator's images in the features of a classifier."""
+    from gradlab.recipes.generate import judge as judged
+
+    found = judged(run, by, split=split, count=count)
+    record = {"run": str(run), "by": str(by), "split": split, **found.to_dict()}
+
+    def show() -> None:
+        printing.table(("metric", split), [(n, f"{v:.4g}") for n, v in found.metrics.items()])
+        printing.table(
+            ("class", "real", "generated", "covered"),
+            [
+                (name, f"{s.real:.2%}", f"{s.generated:.2%}", "yes" if s.covered else "no")
+                for name, s in found.shares.items()
+            ],
+        )
+
+    printing.emit(record, json, show)

@@ -42,13 +42,14 @@ def show_run(run: Run) -> None:
     summary = run.summary
     metrics: dict[str, dict[str, float]] = summary["metrics"]
     names = list(dict.fromkeys(name for figures in metrics.values() for name in figures))
-    table(
-        ("", *metrics),
-        [
-            (name, *(metric(name, figures.get(name)) for figures in metrics.values()))
-            for name in names
-        ],
-    )
+    if names:
+        table(
+            ("", *metrics),
+            [
+                (name, *(metric(name, figures.get(name)) for figures in metrics.values()))
+                for name in names
+            ],
+        )
     if isinstance(run, Ensemble):
         split = "test" if "test" in metrics else "val"
         print(f"the {len(run.paths)} members and their ensemble on {split}:")

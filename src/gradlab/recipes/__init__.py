@@ -8,7 +8,13 @@ from gradlab.config import Recipe, override
 from gradlab.registry import Registry
 
 recipes: Registry[Recipe] = Registry(
-    "recipe", ("gradlab.recipes.tables", "gradlab.recipes.images", "gradlab.recipes.convnets")
+    "recipe",
+    (
+        "gradlab.recipes.tables",
+        "gradlab.recipes.images",
+        "gradlab.recipes.convnets",
+        "gradlab.recipes.generative",
+    ),
 )
 """The named recipes."""
 

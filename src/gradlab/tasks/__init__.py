@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 tasks: Registry[type[Task]] = Registry(
     "task",
-    ("gradlab.tasks.classification", "gradlab.tasks.binary", "gradlab.tasks.regression"),
+    (
+        "gradlab.tasks.classification",
+        "gradlab.tasks.binary",
+        "gradlab.tasks.regression",
+        "gradlab.tasks.gan",
+    ),
 )
 """The kinds of problem; each entry is a `Task`."""
