@@ -31,6 +31,7 @@ app.command(commands.features)
 app.command(commands.similar)
 app.command(commands.generate)
 app.command(commands.judge)
+app.command(commands.latent)
 
 
 @app.command(name="list")

@@ -167,3 +167,33 @@ def judge(
         )
 
     printing.emit(record, json, show)
+
+
+def latent(
+    run: Path,
+    /,
+    *,
+    split: Annotated[Literal["train", "val", "test"], Parameter(help="which split")] = "val",
+    out: Annotated[Path | None, Parameter(help="a picture of both maps: .png")] = None,
+    json: Json = False,
+) -> None:
+    """Measure an autoencoder beside PCA of the same size, and draw both maps of its examples."""
+    from gradlab.recipes.latent import latent as latent_of
+    from gradlab.recipes.similar import check_png
+
+    if out is not None:
+        check_png(out)
+    found = latent_of(run, split)
+    if out is not None:
+        found.save(out)
+    record = {**found.to_dict(), "out": None if out is None else str(out)}
+
+    def show() -> None:
+        printing.table(
+            (f"{found.code} numbers for an example", f"mse on {split}"),
+            [("autoencoder", f"{found.mse:.5f}"), ("PCA", f"{found.pca_mse:.5f}")],
+        )
+        if out is not None:
+            print(f"picture: {out}")
+
+    printing.emit(record, json, show)

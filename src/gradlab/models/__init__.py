@@ -24,12 +24,26 @@ models: Registry[Callable[..., nn.Module]] = Registry(
 )
 """The named networks; each entry is a builder, see `create`."""
 
+autoencoders: Registry[Callable[..., nn.Module]] = Registry(
+    "autoencoder", ("gradlab.models.autoencoder",)
+)
+"""Networks that restore their input: builders of modules with `.encoder`, `.decoder`, `.code`.
+
+An entry takes (in_channels, image_size) and its own options; `image_size` is 0 where an input is
+`in_channels` values.
+"""
+
 gans: Registry[Callable[..., nn.Module]] = Registry("generator", ("gradlab.models.dcgan",))
 """Generators with their discriminators: builders of modules with both, see `gradlab.models.dcgan`.
 
 An entry takes (in_channels, image_size) and its own options, and gives a module with `.generator`
 (N L to images in -1..1), `.discriminator` (images to N logits) and `.latent`, the number L.
 """
+
+q_networks: Registry[Callable[..., nn.Module]] = Registry(
+    "Q-network", ("gradlab.models.q_networks",)
+)
+"""Values of actions; each entry is a builder of (actions, shape of an observation)."""
 
 
 def create(

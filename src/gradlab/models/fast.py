@@ -5,7 +5,6 @@ https://arxiv.org/abs/2404.00498, which goes back to Page (2018), "How to train 
 
 Departures:
 - The whitening layer is trained like any other after its start; its bias as well.
-- Batch norm has trained scales, and keeps its statistics with a momentum of 0.4.
 - The paper evaluates shifted and mirrored copies of each image and averages; here each image
   passes once.
 """
@@ -51,6 +50,23 @@ class Whitening(nn.Conv2d):
         return self.in_channels * PATCH**2
 
 
+class Norm(nn.BatchNorm2d):
+    """Batch norm without scales, whose shifts are trained 64 times as fast (section 3.4).
+
+    A shift of 8 times the parameter has 8 times its gradient and moves by 8 times its step.
+    """
+
+    boost = 8.0
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, momentum=0.4, affine=False)
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: N C H W."""
+        return super().forward(x) + (self.boost * self.shift).to(x.dtype)[:, None, None]
+
+
 class Stage(nn.Module):
     """Two convolutions, the first with pooling. N C H W -> N D H/2 W/2."""
 
@@ -58,10 +74,10 @@ class Stage(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2, ceil_mode=ceil)
-        self.norm1 = nn.BatchNorm2d(channels, momentum=0.4)
+        self.norm1 = Norm(channels)
         self.act1 = nn.GELU()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels, momentum=0.4)
+        self.norm2 = Norm(channels)
         self.act2 = nn.GELU()
         for conv in (self.conv1, self.conv2):
             # The first maps begin as copies of the layer before: gradients reach it at once.

@@ -13,6 +13,8 @@ recipes: Registry[Recipe] = Registry(
         "gradlab.recipes.tables",
         "gradlab.recipes.images",
         "gradlab.recipes.convnets",
+        "gradlab.recipes.games",
+        "gradlab.recipes.autoencoders",
         "gradlab.recipes.generative",
     ),
 )

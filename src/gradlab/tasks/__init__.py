@@ -15,6 +15,8 @@ tasks: Registry[type[Task]] = Registry(
         "gradlab.tasks.classification",
         "gradlab.tasks.binary",
         "gradlab.tasks.regression",
+        "gradlab.tasks.dqn",
+        "gradlab.tasks.autoencoder",
         "gradlab.tasks.gan",
     ),
 )

@@ -26,6 +26,7 @@ def activations(
     """A layer's values for examples (float32 N D), and what the layer is called."""
     if not isinstance(task, Supervised):
         raise UserError("features need a task that passes examples through one network")
+    layer = layer or task.feature_layer
     feed = task.plain_feed(examples)
     found = []
     with evaluating(task.model), task.setup.autocast(), _listening(task.model, layer) as heard:

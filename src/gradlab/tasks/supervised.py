@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from gradlab.tasks.base import Own, Task
 
 class Supervised(Task):
     """A task whose step is `zero_grad, loss, backward, step` on a batch of x and y."""
+
+    feature_layer: ClassVar[str | None] = None
+    """The layer whose values are the features of an example (None: before the last linear one)."""
 
     def __init__(self, recipe: Recipe, source: Dataset | Schema, own: Own | None = None) -> None:
         self.dataset = source if isinstance(source, Dataset) else None
