@@ -4,9 +4,9 @@
 https://arxiv.org/abs/2404.00498, which goes back to Page (2018), "How to train your ResNet".
 
 Departures:
-- The whitening layer is trained like any other after its start; its bias as well.
-- The paper evaluates shifted and mirrored copies of each image and averages; here each image
-  passes once.
+- The bias of the whitening layer is trained to the end, and batch norm keeps its statistics with a
+  momentum of 0.4.
+- In evaluation an image and its mirror image are averaged; the paper shifts them as well.
 """
 
 from __future__ import annotations
@@ -25,15 +25,28 @@ PATCH = 2
 """Height and width of the patches that the first layer whitens."""
 
 
-class Whitening(nn.Conv2d):
-    """A convolution that begins as the whitening of the training images' patches.
+class Whitening(nn.Module):
+    """A convolution that is the whitening of the training images' patches. N C H W -> N D H-1 W-1.
 
     Its outputs are the principal components of a patch, scaled to variance 1, and their negatives:
-    the layers behind it learn from inputs of equal size and without correlation.
+    the layers behind it learn from inputs of equal size and without correlation. Only its bias is
+    trained.
     """
 
+    weight: Tensor
+
     def __init__(self, in_channels: int) -> None:
-        super().__init__(in_channels, 2 * in_channels * PATCH**2, PATCH)
+        super().__init__()
+        self.depth = in_channels * PATCH**2
+        self.out_channels = 2 * self.depth
+        start = nn.init.orthogonal_(torch.empty(self.depth, self.depth))
+        start = start.view(self.depth, in_channels, PATCH, PATCH)
+        self.register_buffer("weight", torch.cat((start, -start)))
+        self.bias = nn.Parameter(torch.zeros(self.out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: N C H W."""
+        return functional.conv2d(x, self.weight, self.bias)
 
     @torch.no_grad()
     def begin_with(self, x: Tensor) -> None:
@@ -43,11 +56,6 @@ class Whitening(nn.Conv2d):
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         scaled = (vectors / (values + 5e-4).sqrt()).T.view(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat((scaled, -scaled)))
-
-    @property
-    def depth(self) -> int:
-        """Values in a patch."""
-        return self.in_channels * PATCH**2
 
 
 class Norm(nn.BatchNorm2d):
@@ -108,6 +116,12 @@ class FastNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: N C H W."""
+        if self.training:
+            return self.look(x)  # N K
+        return (self.look(x) + self.look(x.flip(3))) / 2  # N K
+
+    def look(self, x: Tensor) -> Tensor:
+        """The outputs for each image alone. x: N C H W."""
         x = self.stages(self.act(self.whiten(x)))  # N 256 3 3
         x = x.amax((2, 3))  # N 256
         logits: Tensor = self.head(x) * self.scale  # N K

@@ -125,16 +125,16 @@ recipes.add(
         paper="Jordan (2024), https://arxiv.org/abs/2404.00498; Page (2018), How to train your "
         "ResNet",
         departures=(
-            "no averaging over shifted and mirrored copies at the test, no lookahead averaging of "
-            "the weights, random instead of alternating flips",
-            "one learning rate for weights and biases; decay on matrices and filters alone",
+            "random instead of alternating flips, no averaging of the weights (lookahead)",
+            "at the test an image and its mirror image are averaged, but no shifted copies",
+            "weight decay on matrices and filters alone",
         ),
         model=Choice(name="cifar_fast"),
         task=Choice(name="classification", label_smoothing=0.2),
         data=DataConfig(name="cifar10", augment=Augment(crop=2, flip=True)),
-        optimizer=OptimizerConfig(name="nesterov", lr=1.2, momentum=0.85, weight_decay=8e-4),
+        optimizer=OptimizerConfig(name="nesterov", lr=0.8, momentum=0.85, weight_decay=1e-3),
         schedule=ScheduleConfig(name="one_cycle"),
-        plan=Plan(epochs=10, batch_size=512),
+        plan=Plan(epochs=12, batch_size=512),
         targets=(
             Target(
                 dataset="cifar10",
