@@ -1,7 +1,7 @@
 """What borrowed features are worth: transfer, frozen features and training from scratch.
 
     gradlab train cifar_fast --name cifar --out runs
-    python benchmarks/transfer.py runs/cifar --results docs/results.md
+    python benchmarks/transfer.py runs/cifar --lr 0.2 --results docs/results.md
 
 The network of a run is trained again on a few images of another set: from its weights, with only
 the last layer trained, and from nothing; the same images, updates and seeds for all three. The
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--data", default="fashion_mnist", help="the set to learn")
     parser.add_argument("--limit", type=int, default=1000, help="its training images")
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--lr", type=float, default=None, help="learning rate (the recipe's)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--results", type=Path, default=None, help="the table to write into")
@@ -57,7 +58,7 @@ def main() -> None:
                     "data.limit": given.limit,
                     "data.image_size": size,
                     "data.channels": channels,
-                    "optimizer.lr": 0.2,
+                    "optimizer.lr": given.lr,
                     **fields,
                 },
             )
