@@ -32,6 +32,7 @@ app.command(commands.similar)
 app.command(commands.generate)
 app.command(commands.judge)
 app.command(commands.latent)
+app.command(commands.play)
 
 
 @app.command(name="list")

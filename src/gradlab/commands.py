@@ -197,3 +197,33 @@ def latent(
             print(f"picture: {out}")
 
     printing.emit(record, json, show)
+
+
+def play(
+    run: Path,
+    /,
+    *,
+    episodes: Annotated[int, Parameter(help="how many")] = 10,
+    gif: Annotated[Path | None, Parameter(help="a film of the first episode: .gif")] = None,
+    figure: Annotated[
+        Path | None, Parameter(help="the values of the actions along it: .png")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Let a Q-network play, and say what it gained."""
+    from gradlab.recipes.play import play as play_episodes
+
+    found = play_episodes(run, episodes, gif=gif, figure=figure)
+    written = [str(path) for path in (gif, figure) if path is not None]
+    record = {"run": str(run), **found.to_dict(), "written": written}
+
+    def show() -> None:
+        gained = record["return"]
+        print(
+            f"{found.environment}: return {gained['mean']:.1f} +- {gained['std']:.1f} over "
+            f"{episodes} episodes"
+        )
+        for path in written:
+            print(f"written: {path}")
+
+    printing.emit(record, json, show)

@@ -40,9 +40,7 @@ An entry takes (in_channels, image_size) and its own options, and gives a module
 (N L to images in -1..1), `.discriminator` (images to N logits) and `.latent`, the number L.
 """
 
-q_networks: Registry[Callable[..., nn.Module]] = Registry(
-    "Q-network", ("gradlab.models.q_networks",)
-)
+q_networks: Registry[Callable[..., nn.Module]] = Registry("Q-network", ("gradlab.models.dqn",))
 """Values of actions; each entry is a builder of (actions, shape of an observation)."""
 
 

@@ -217,6 +217,26 @@ def confusions(
     ]
 
 
+@_styled
+def action_values(values: np.ndarray, actions: np.ndarray, names: Sequence[str]) -> Figure:
+    """The values of all actions along an episode. values: T A; actions: T, the ones taken."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    steps = np.arange(len(values))
+    for number, name in enumerate(names):
+        taken = actions == number
+        axes.plot(steps, values[:, number], lw=1, color=f"C{number % 10}", label=name)
+        axes.scatter(steps[taken], values[taken, number], s=5, color=f"C{number % 10}")
+    axes.set_title("values of the actions along an episode; dots: the one taken")
+    axes.set_xlabel("step")
+    axes.set_ylabel("Q")
+    if len(names) <= 18:
+        axes.legend(fontsize=8, loc="best")
+    return figure
+
+
 def svg(figure: Figure, name: str, alt: str) -> str:
     """A figure as an SVG element, to stand in a page that sets the variables of `THEME`.
 
