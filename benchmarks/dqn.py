@@ -2,8 +2,8 @@
 
     python benchmarks/dqn.py --rounds 3
 
-Two settings: the defaults of Stable-Baselines3 (batch 64, an update every 4 steps, 64x64 units) and
-those of its zoo (256 steps, then 128 updates; 256x256 units; 50,000 steps). Playing, remembering and
+Two settings: the defaults of Stable-Baselines3 (batch 64, an update every 4 steps, 64x64) and
+those of its zoo (256 steps, then 128 updates; 256x256; 50,000 steps). Playing, remembering and
 learning are timed; evaluations are not. The returns are means over 100 episodes after the training:
 gradlab plays with the weights of its best val episodes, Stable-Baselines3 with its last ones.
 """

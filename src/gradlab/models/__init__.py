@@ -43,15 +43,6 @@ An entry takes (in_channels, image_size) and its own options, and gives a module
 q_networks: Registry[Callable[..., nn.Module]] = Registry("Q-network", ("gradlab.models.dqn",))
 """Values of actions; each entry is a builder of (actions, shape of an observation)."""
 
-autoencoders: Registry[Callable[..., nn.Module]] = Registry(
-    "autoencoder", ("gradlab.models.autoencoder",)
-)
-"""Networks that make their input again: builders, see `gradlab.models.autoencoder`.
-
-An entry takes the shape of one input (C H W, or D) and its own options, and gives a module with
-`.encoder` (inputs to N E) and `.decoder` (N E to inputs).
-"""
-
 
 def create(
     name: str, *, classes: int, in_channels: int, image_size: int, **options: Any

@@ -1,20 +1,19 @@
-"""Autoencoders: a network that makes a short code of its input, and one that makes it back.
+"""Autoencoders: networks that press their input through a narrow code and restore it.
 
-Hinton and Salakhutdinov (2006), "Reducing the dimensionality of data with neural networks",
-https://doi.org/10.1126/science.1127647 (dense); Masci et al. (2011), "Stacked convolutional
-auto-encoders for hierarchical feature extraction", https://doi.org/10.1007/978-3-642-21735-7_7.
+`dense_autoencoder`: Hinton and Salakhutdinov (2006), "Reducing the dimensionality of data with
+neural networks", https://doi.org/10.1126/science.1127647 (784-1000-500-250-code, and back)
+`conv_autoencoder`: Masci et al. (2011), "Stacked convolutional auto-encoders",
+https://doi.org/10.1007/978-3-642-21735-7_7
 
 Departures:
-- The layers are trained together from the start; both papers train them one after the other first.
-- ReLU instead of logistic units (dense) and of tanh (convolutional).
-- A linear output, for inputs of mean 0 and deviation 1, instead of logistic units for 0..1.
-- Convolutional: strides instead of max pooling, batch norm, and a linear layer to a code of any
-  size, where the paper's code is the last maps.
+- trained at once from random values, not layer by layer; decoder weights of their own
+- ReLU in place of logistic units, a linear output
+- `conv_autoencoder` halves the maps by strides and doubles them by repeating pixels, with batch
+  norm, in place of pooling
 """
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Annotated
 
@@ -23,106 +22,86 @@ from torch import Tensor, nn
 
 from gradlab.errors import UserError
 from gradlab.models import autoencoders
-from gradlab.models.dense import ACTIVATIONS, Activation
+from gradlab.models.dense import inputs
 from gradlab.models.sizes import check_images
 
-SMALLEST = 7
-"""Maps of at most so many pixels a side are not halved any more."""
-WIDEST = 8
-"""The most maps a layer has, times those of the first."""
-
-Code = Annotated[int, Field(ge=1, description="numbers in the bottleneck")]
+Code = Annotated[int, Field(ge=1, description="numbers that an example is pressed into")]
+Widths = Annotated[tuple[int, ...], Field(description="units of the encoder's layers")]
+Maps = Annotated[tuple[int, ...], Field(min_length=1, description="maps of the encoder's layers")]
 
 
 class Autoencoder(nn.Module):
-    """An encoder and its decoder: N C H W (or N D) -> N E -> N C H W (or N D)."""
+    """An encoder (input to N Z, the code) and a decoder (back to the input's shape)."""
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, code: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.code = code
 
     def forward(self, x: Tensor) -> Tensor:
-        """What is left of x after the bottleneck, in the shape of x."""
-        code = self.encoder(x)  # N E
-        made: Tensor = self.decoder(code)  # N C H W
-        return made
+        """What is left of x when it has gone through the code; the shape of x."""
+        restored: Tensor = self.decoder(self.encoder(x))
+        return restored
 
 
-@autoencoders.register("dense")
-def dense(
-    shape: tuple[int, ...],
-    *,
-    code: Code = 30,
-    widths: Annotated[
-        tuple[int, ...], Field(description="units of the encoder's hidden layers; none: linear")
-    ] = (1000, 500, 250),
-    activation: Annotated[Activation, Field(description="after each hidden layer")] = "relu",
+@autoencoders.register("dense_autoencoder")
+def dense_autoencoder(
+    in_channels: int, image_size: int, *, code: Code = 32, widths: Widths = (1000, 500, 250)
 ) -> Autoencoder:
-    """Fully connected layers, the decoder the mirror of the encoder; any inputs."""
-    sizes = (math.prod(shape), *widths, code)
-    return Autoencoder(
-        nn.Sequential(nn.Flatten(), *_layers(sizes, activation)),  # N D, N 1000, ..., N E
-        nn.Sequential(*_layers(sizes[::-1], activation), nn.Unflatten(1, shape)),  # N C H W
-    )
+    """Fully connected layers, in the decoder in the opposite order; without any it is linear."""
+    values = inputs(in_channels, image_size)
+    shape = (in_channels, image_size, image_size) if image_size else (in_channels,)
+    sizes = (values, *widths, code)
+    encoder = nn.Sequential(nn.Flatten(), *_dense(sizes))  # N Z
+    decoder = nn.Sequential(*_dense(sizes[::-1]), nn.Unflatten(1, shape))  # N C H W
+    return Autoencoder(encoder, decoder, code)
 
 
-@autoencoders.register("convolutional")
-def convolutional(
-    shape: tuple[int, ...],
-    *,
-    code: Code = 30,
-    width: Annotated[int, Field(ge=1, description="maps of the layer next to the image")] = 32,
-) -> Autoencoder:
-    """Convolutions of stride 2 until the maps are small, and transposed ones back; images only."""
-    channels, *size = shape
-    check_images(min(size, default=0))
-    sizes = [tuple(size)]
-    while max(sizes[-1]) > SMALLEST and min(sizes[-1]) > 1:
-        sizes.append(tuple(side // 2 for side in sizes[-1]))
-    maps = [channels, *(width * min(2**i, WIDEST) for i in range(len(sizes) - 1))]
-    last = (maps[-1], *sizes[-1])  # 64 7 7, for 28 pixels
-    return Autoencoder(
-        nn.Sequential(
-            *(_halve(a, b) for a, b in pairwise(maps)),  # N 32 14 14, N 64 7 7
-            nn.Flatten(),  # N D
-            nn.Linear(math.prod(last), code),  # N E
-        ),
-        nn.Sequential(
-            nn.Linear(code, math.prod(last)),  # N D
-            nn.Unflatten(1, last),  # N 64 7 7
-            nn.BatchNorm2d(maps[-1]),
-            nn.ReLU(),
-            *(
-                _double(maps[i], maps[i - 1], sizes[i - 1], last=i == 1)
-                for i in range(len(maps) - 1, 0, -1)
-            ),  # N 32 14 14, N C 28 28
-        ),
-    )
-
-
-def _layers(sizes: tuple[int, ...], activation: Activation) -> list[nn.Module]:
-    """Linear layers with an activation between them, none after the last."""
+def _dense(sizes: tuple[int, ...]) -> list[nn.Module]:
+    """Linear layers with ReLU between them."""
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.ReLU()]
     return layers[:-1]
 
 
-def _halve(inputs: int, outputs: int) -> nn.Sequential:
-    """Maps of half the side, rounded down. N C H W -> N C' H/2 W/2."""
-    convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def _double(inputs: int, outputs: int, size: tuple[int, ...], last: bool) -> nn.Sequential:
-    """Maps of `size`, twice as large as they came; the image itself is linear.
-
-    With filters of 4x4 and stride 2 every pixel gets the same number of terms.
-    """
-    odd = (size[0] % 2, size[1] % 2)
-    convolution = nn.ConvTranspose2d(
-        inputs, outputs, 4, stride=2, padding=1, output_padding=odd, bias=last
-    )
-    rest = () if last else (nn.BatchNorm2d(outputs), nn.ReLU())
-    return nn.Sequential(convolution, *rest)
+@autoencoders.register("conv_autoencoder")
+def conv_autoencoder(
+    in_channels: int, image_size: int, *, code: Code = 32, widths: Maps = (32, 64, 128)
+) -> Autoencoder:
+    """Convolutions that halve the image, and convolutions that double it; a linear code between."""
+    check_images(image_size)
+    sides = [image_size]
+    for _ in widths:
+        sides.append(-(-sides[-1] // 2))
+    if sides[-2] < 2:
+        raise UserError(
+            f"{len(widths)} halvings leave nothing of {image_size} x {image_size} pixels: give "
+            "fewer --model.widths, or larger images with --data.image_size"
+        )
+    channels = (in_channels, *widths)
+    encoder: list[nn.Module] = []
+    for before, after in pairwise(channels):
+        encoder += [
+            nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),  # N C' H/2 W/2
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        ]
+    smallest = (widths[-1], sides[-1], sides[-1])
+    values = widths[-1] * sides[-1] ** 2
+    encoder += [nn.Flatten(), nn.Linear(values, code)]  # N Z
+    decoder: list[nn.Module] = [
+        nn.Linear(code, values),
+        nn.Unflatten(1, smallest),
+        nn.BatchNorm2d(widths[-1]),
+        nn.ReLU(),
+    ]
+    for (after, before), side in zip(list(pairwise(channels))[::-1], sides[:-1][::-1], strict=True):
+        decoder += [
+            nn.Upsample(size=(side, side)),  # N C 2H 2W
+            nn.Conv2d(before, after, 3, padding=1),  # N C' 2H 2W
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        ]
+    return Autoencoder(nn.Sequential(*encoder), nn.Sequential(*decoder[:-2]), code)
