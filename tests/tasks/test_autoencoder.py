@@ -132,3 +132,31 @@ def test_only_an_autoencoder_has_a_latent_map(tmp_path):
     made = gradlab.train("softmax_regression", out=tmp_path, epochs=1, progress=False)
     with pytest.raises(UserError, match="expected that of an autoencoder"):
         latent(made)
+
+
+def test_arrays_are_compared_in_their_own_units(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3)) * (1, 10, 100)
+    path = tmp_path / "a.npz"
+    np.savez(path, x=x.astype(np.float32), y=rng.integers(2, size=400))
+    made = gradlab.train(
+        "autoencoder", data=str(path), out=tmp_path, epochs=60, progress=False, test=False,
+        **{"model.widths": "", "model.code": 2, "optimizer.lr": 0.01, "threads": 1},
+    )  # fmt: skip
+    found = latent(made, "train")
+    assert found.mse >= found.pca_mse > 0
+
+
+def test_weights_of_other_classes_fit_whole(tmp_path, run):
+    folder = tmp_path / "photos"
+    for n in range(40):
+        (folder / "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 6 * n).save(folder / "ab"[n % 2] / f"{n}.png")
+    task = make(
+        recipe(data=str(folder), weights=str(run.path)), load(recipe(data=str(folder)).data)
+    )
+    assert all(
+        torch.equal(v, run.model.state_dict()[k]) for k, v in task.model.state_dict().items()
+    )
+    with pytest.raises(UserError, match=r"transfer\.freeze"):
+        make(recipe(freeze="features"), load(recipe().data))

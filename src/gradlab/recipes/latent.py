@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FITTED = 20_000
 """Training examples that the principal components are fitted to, at most."""
+EXACT = 2_500
+"""Values of an example up to which the principal components are exact."""
 DRAWN = 5_000
 """Examples on a map, at most."""
 
@@ -99,10 +101,14 @@ def latent(run: Run | str | os.PathLike[str], split: str = "val") -> Latent:
     metrics = opened.details(split).metrics
     train = opened.dataset.splits["train"]
     spread = np.linspace(0, len(train) - 1, min(len(train), FITTED)).astype(int)
-    size = int(opened.recipe.model.options.get("code", 32))
+    size = int(getattr(task.model, "code", 0))
+    if not size:
+        raise UserError("this network says no `.code`: the numbers that its `.encoder` makes")
     least = min(len(spread), int(np.prod(opened.schema.shape)))
     # A code wider than the data has rank for nothing more than the data themselves.
-    pca = PCA(min(max(size, 2), least), svd_solver="covariance_eigh")
+    # The exact solver holds a square matrix of the values of an example.
+    solver = "covariance_eigh" if np.prod(opened.schema.shape) <= EXACT else "randomized"
+    pca = PCA(min(max(size, 2), least), svd_solver=solver, random_state=0)
     pca.fit(_values(train.x[spread]))
     examples = opened.dataset.splits[split]  # type: ignore[index]
     values = _values(np.asarray(examples.x))

@@ -15,12 +15,13 @@ from gradlab.config import Recipe
 from gradlab.data import Split
 from gradlab.data.feed import Batch, Feed
 from gradlab.engine.updater import evaluating
+from gradlab.errors import UserError
 from gradlab.insight import preflight
 from gradlab.models import autoencoders
 from gradlab.tasks import tasks, transfer
 from gradlab.tasks.base import Details, Prediction
 from gradlab.tasks.pictures import grid, to_pixels
-from gradlab.tasks.supervised import Supervised
+from gradlab.tasks.supervised import Supervised, check_weights
 
 SHOWN = 16
 """Examples whose restored pictures are drawn."""
@@ -41,10 +42,22 @@ class AutoencoderTask(Supervised):
 
     def build(self, recipe: Recipe) -> nn.Module:
         """The recipe's autoencoder for inputs of this schema."""
+        if recipe.transfer.freeze != "nothing" or recipe.transfer.body_lr != 1:
+            raise UserError(
+                "an autoencoder has no last layer that is for other classes: leave "
+                "transfer.freeze and transfer.body_lr as they are"
+            )
         size = self.schema.shape[1] if self.schema.kind == "image" else 0
         name = recipe.model.name
         options = autoencoders.check(name, recipe.model.options)
         return autoencoders[name](self.schema.shape[0], size, **options)
+
+    def borrow(self, weights: str) -> tuple[str, ...]:
+        """Begin with weights learnt before; all of them must fit, whatever the classes were."""
+        found, _ = transfer.read_weights(weights)
+        check_weights(self.model, found)
+        self.model.load_state_dict(found)
+        return (f"weights: begun with {weights}",)
 
     def score(self, output: Tensor, y: Tensor) -> Tensor:
         """The mean over all values, in units of the training split's deviation."""
@@ -60,10 +73,11 @@ class AutoencoderTask(Supervised):
         return {"loss": float(errors.mean()), "mse": float((errors * self._units()).mean())}
 
     def _units(self) -> Tensor:
-        """What a squared error is in the inputs' own units, by channel; 1 where it is not known."""
-        if self.schema.kind != "image":
+        """What a squared error is in the units that a split keeps, by channel or value."""
+        if self.schema.kind == "table":  # its columns are kept standardised
             return torch.ones(())
-        return (torch.tensor(self.schema.std).double() ** 2).view(-1, 1, 1)
+        units = torch.tensor(self.schema.std).double() ** 2
+        return units.view(-1, 1, 1) if self.schema.kind == "image" else units
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics on a split; empty when the dataset has no such split."""

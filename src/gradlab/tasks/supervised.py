@@ -40,7 +40,7 @@ class Supervised(Task):
             initial.apply(self.model, recipe.transfer.init)
             if recipe.transfer.weights:
                 weights = recipe.transfer.weights
-                self.notes += transfer.begin_with(self.model, weights, self.schema.classes)
+                self.notes += self.borrow(weights)
                 self.schema = transfer.normalised(self.schema, weights)
         self.criterion = self.score if own is None or own.loss is None else own.loss
         example = torch.zeros(1, *self.schema.shape)
@@ -70,6 +70,10 @@ class Supervised(Task):
                 self.setup,
                 self.feed.steps,
             )
+
+    def borrow(self, weights: str) -> tuple[str, ...]:
+        """Begin with weights learnt before, and say what was done."""
+        return transfer.begin_with(self.model, weights, self.schema.classes)
 
     @property
     @abstractmethod
