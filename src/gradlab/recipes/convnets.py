@@ -131,7 +131,7 @@ recipes.add(
         ),
         model=Choice(name="cifar_fast"),
         task=Choice(name="classification", label_smoothing=0.2),
-        data=DataConfig(name="cifar10", val=0.05, augment=Augment(crop=3, flip=True, cutout=6)),
+        data=DataConfig(name="cifar10", val=0.05, augment=Augment(crop=2, flip=True)),
         optimizer=OptimizerConfig(name="nesterov", lr=0.8, momentum=0.85, weight_decay=1e-3),
         schedule=ScheduleConfig(name="one_cycle"),
         plan=Plan(epochs=12, batch_size=512),
