@@ -6,6 +6,9 @@ Two settings: the defaults of Stable-Baselines3 (batch 64, an update every 4 ste
 those of its zoo (256 steps, then 128 updates; 256x256; 50,000 steps). Playing, remembering and
 learning are timed; evaluations are not. The returns are means over 100 episodes after the training:
 gradlab plays with the weights of its best val episodes, Stable-Baselines3 with its last ones.
+
+With --game: Pong from its pictures, the first steps alone (an update every 4 steps, batch 32, four
+frames stacked), and the peak memory of each process; no return, since nothing is learnt so soon.
 """
 
 from __future__ import annotations
@@ -76,10 +79,54 @@ def by_sb3(setting: str, seed: int) -> tuple[float, float]:
     return chosen["steps"] / seconds, float(gained)
 
 
+GAME, GAME_STEPS, GAME_STARTS, GAME_MEMORY = "ALE/Pong-v5", 6000, 1000, 10_000
+
+
+def game_by_gradlab() -> tuple[float, float]:
+    """(steps/s, peak MB)."""
+    from gradlab.recipes import find
+    from gradlab.recipes.run import learnt_from, make
+
+    given = {"memory": GAME_MEMORY, "learning_starts": GAME_STARTS, "train_every": 4}
+    recipe = find("dqn_atari", {f"task.{key}": value for key, value in given.items()})
+    task = make(recipe, learnt_from(recipe))
+    began = time.perf_counter()
+    while task.environments.played < GAME_STEPS:
+        task.step(0)
+    return task.environments.played / (time.perf_counter() - began), peak()
+
+
+def game_by_sb3() -> tuple[float, float]:
+    """(steps/s, peak MB)."""
+    from stable_baselines3 import DQN
+    from stable_baselines3.common.env_util import make_atari_env
+    from stable_baselines3.common.vec_env import VecFrameStack
+
+    env = VecFrameStack(make_atari_env("PongNoFrameskip-v4", n_envs=1, seed=0), 4)
+    model = DQN(
+        "CnnPolicy", env, buffer_size=GAME_MEMORY, learning_starts=GAME_STARTS, train_freq=4,
+        batch_size=32, learning_rate=1e-4, target_update_interval=1000, seed=0,
+        optimize_memory_usage=False,
+    )  # fmt: skip
+    began = time.perf_counter()
+    model.learn(GAME_STEPS, log_interval=None)
+    return GAME_STEPS / (time.perf_counter() - began), peak()
+
+
+def peak() -> float:
+    """The peak resident memory of this process in MB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--game", action="store_true", help="Pong instead of CartPole")
     options = parser.parse_args()
+    if options.game:
+        return game(options.rounds)
     os.environ["OMP_NUM_THREADS"] = str(CORES)
     print(f"{date.today()}, {apart(machine)}\npython benchmarks/dqn.py --rounds {options.rounds}\n")
     rows, ratios = [], []
@@ -111,6 +158,26 @@ def main() -> None:
             )
     print(table(("settings, party", "steps/s", "range", "ratio", "return of each seed"), rows))
     print(verdict(min(ratios), TARGET, "min", "times Stable-Baselines3 at the least"))
+
+
+def game(rounds: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(CORES)
+    print(f"{date.today()}, {apart(machine)}\npython benchmarks/dqn.py --game --rounds {rounds}\n")
+    parties = {"gradlab": (game_by_gradlab,), "Stable-Baselines3": (game_by_sb3,)}
+    samples = in_turn(parties, rounds)
+    rates = {party: [rate for rate, _ in values] for party, values in samples.items()}
+    middle = medians(rates)
+    rows = [
+        (
+            party,
+            f"{middle[party]:,.0f}",
+            spread(rates[party]),
+            f"{middle[party] / middle['Stable-Baselines3']:.2f}",
+            f"{max(size for _, size in values):,.0f}",
+        )
+        for party, values in samples.items()
+    ]
+    print(table(("Pong, party", "steps/s", "range", "ratio", "peak MB"), rows))
 
 
 if __name__ == "__main__":
