@@ -1,8 +1,8 @@
 """Random changes of training images, each on a whole batch at once.
 
 Every change is a pair: `draw_...` takes the random numbers of a batch from a generator, one row or
-value for each example, and a function applies them without any randomness of its own. `augment`
-joins them in a fixed order. Images are N H W C of values 0..255, before normalisation. Moving,
+value for each example, and a function applies them without any randomness of its own. `draw` and
+`apply` join them in a fixed order. Images are N H W C of values 0..255, before normalisation. Moving,
 cropping, mirroring and cutting keep uint8; what interpolates or recolours gives float32.
 
 Moving and cropping fill with black, as does turning. The draws are made where the generator lives
@@ -12,7 +12,8 @@ and then moved to the images, so a generator on the CPU serves images on any dev
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,48 +21,110 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from gradlab.config import Augment
-from gradlab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The random numbers of a batch of images; None where nothing of the kind is asked for.
+
+    offsets: 2 N pixels, at most `limit`; flips: N; boxes: N 4; the others: N, or 2 N (centres).
+    """
+
+    limit: int = 0
+    offsets: Tensor | None = None
+    flips: Tensor | None = None
+    boxes: Tensor | None = None
+    degrees: Tensor | None = None
+    scale: Tensor | None = None
+    brightness: Tensor | None = None
+    contrast: Tensor | None = None
+    saturation: Tensor | None = None
+    hue: Tensor | None = None
+    centres: Tensor | None = None
+    side: int = 0
+
+
+class Draws:
+    """The random numbers of one batch: drawn once, and the same for all of its fields."""
+
+    def __init__(self, config: Augment, count: int, generator: Generator) -> None:
+        self.config, self.count, self.generator = config, count, generator
+        self._changes: dict[tuple[int, int], Changes] = {}
+
+    def changes(self, height: int, width: int) -> Changes:
+        """For images of so many pixels, and for what lies on them."""
+        if (height, width) not in self._changes:
+            found = draw(self.config, self.count, height, width, self.generator)
+            self._changes[height, width] = found
+        return self._changes[height, width]
+
+    def mix(self) -> tuple[float, Tensor]:
+        """The weight of the batch's mixture with itself, and a partner for each example."""
+        return draw_mix(self.count, self.config.mixup, self.generator)
+
+
+def draw(config: Augment, count: int, height: int, width: int, generator: Generator) -> Changes:
+    """What `config` asks for, drawn for `count` images."""
+    found: dict[str, Any] = {}
+
+    def factor(spread: float) -> Tensor:
+        return draw_uniform(count, max(1 - spread, 0), 1 + spread, generator)
+
+    def either_way(limit: float) -> Tensor:
+        return draw_uniform(count, -limit, limit, generator)
+
+    if config.shift or config.crop or config.flip:
+        offsets = draw_offsets(count, config.shift, generator)
+        found["offsets"] = offsets + draw_offsets(count, config.crop, generator)
+        found["flips"] = draw_flips(count, generator) if config.flip else None
+    if config.resized_crop:
+        found["boxes"] = draw_boxes(count, height, width, config.resized_crop, generator)
+    if config.rotate or config.scale:
+        found |= {"degrees": either_way(config.rotate), "scale": factor(config.scale)}
+    if config.brightness or config.contrast:
+        found |= {"brightness": factor(config.brightness), "contrast": factor(config.contrast)}
+    if config.saturation or config.hue:
+        found |= {"saturation": factor(config.saturation), "hue": either_way(config.hue)}
+    if config.cutout:
+        found["centres"] = draw_centres(count, height, width, generator)
+    return Changes(limit=config.shift + config.crop, side=config.cutout, **found)
+
+
+def apply(x: Tensor, changes: Changes) -> Tensor:
+    """The images of a batch, changed. x: uint8 N H W C, contiguous; the same shape comes back,
+    uint8 or float32, values 0..255; x itself when nothing is to be changed."""
+
+    def placed(drawn: Tensor | None) -> Tensor:
+        assert drawn is not None
+        return drawn.to(x.device)
+
+    if changes.offsets is not None:
+        flips = None if changes.flips is None else placed(changes.flips)
+        x = move(x, placed(changes.offsets), changes.limit, flips)
+    if changes.boxes is not None:
+        x = resized_crop(x, placed(changes.boxes))
+    if changes.degrees is not None:
+        x = turn(x, placed(changes.degrees), placed(changes.scale))
+    if changes.brightness is not None:
+        x = adjust(x, placed(changes.brightness), placed(changes.contrast))
+    if changes.saturation is not None:
+        x = recolour(x, placed(changes.saturation), placed(changes.hue))
+    if changes.centres is not None:
+        x = cutout(x, placed(changes.centres), changes.side)
+    return x
 
 
 def augment(x: Tensor, config: Augment, generator: Generator) -> Tensor:
     """The images of a batch, changed at random: a function of x, `config` and the generator.
 
     x: uint8 N H W C, contiguous. Returns the same shape, uint8 or float32, values 0..255; x itself
-    when `config` asks for nothing. `config.mixup` needs the labels too and is left to `mixup`.
-    UserError when the examples are no images.
+    when `config` asks for nothing. `config.mixup` needs the targets too and is left to the loader.
 
     >>> x = torch.tensor([10, 20, 30], dtype=torch.uint8).view(1, 1, 3, 1)
     >>> augment(x, Augment(flip=True), Generator().manual_seed(0)).flatten().tolist()
     [30, 20, 10]
     """
-    if x.ndim != 4:
-        return _no_images(x, config)
-    count, height, width, _ = x.shape
-    place = x.device
-
-    def factor(spread: float) -> Tensor:
-        return draw_uniform(count, max(1 - spread, 0), 1 + spread, generator).to(place)
-
-    def either_way(limit: float) -> Tensor:
-        return draw_uniform(count, -limit, limit, generator).to(place)
-
-    if config.shift or config.crop or config.flip:
-        offsets = draw_offsets(count, config.shift, generator)
-        offsets = offsets + draw_offsets(count, config.crop, generator)
-        flips = draw_flips(count, generator).to(place) if config.flip else None
-        x = move(x, offsets.to(place), config.shift + config.crop, flips)
-    if config.resized_crop:
-        boxes = draw_boxes(count, height, width, config.resized_crop, generator)
-        x = resized_crop(x, boxes.to(place))
-    if config.rotate or config.scale:
-        x = turn(x, either_way(config.rotate), factor(config.scale))
-    if config.brightness or config.contrast:
-        x = adjust(x, factor(config.brightness), factor(config.contrast))
-    if config.saturation or config.hue:
-        x = recolour(x, factor(config.saturation), either_way(config.hue))
-    if config.cutout:
-        x = cutout(x, draw_centres(count, height, width, generator).to(place), config.cutout)
-    return x
+    return apply(x, draw(config, len(x), x.shape[1], x.shape[2], generator))
 
 
 # draws
@@ -266,34 +329,6 @@ def draw_mix(count: int, alpha: float, generator: Generator) -> tuple[float, Ten
     return float(np.random.default_rng(int(seed)).beta(alpha, alpha)), partners
 
 
-def mixup(
-    x: Tensor, y: Tensor, alpha: float, generator: Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mixtures of the batch with itself in another order: (x, y_a, y_b, lam).
-
-    x: float, examples first; y: N labels. The loss is lam of that for y_a and 1 - lam of that for
-    y_b. One lam (0-dimensional) for the batch; alpha 0 mixes nothing.
-    Zhang et al. (2018), "mixup: beyond empirical risk minimization".
-    """
-    if alpha == 0:
-        return x, y, y, torch.ones((), device=x.device)
-    weight, partners = draw_mix(len(x), alpha, generator)
-    partners = partners.to(x.device)
-    lam = torch.tensor(weight).to(x.device)
-    return torch.lerp(x[partners], x, weight), y, y[partners], lam
-
-
 def _images(values: Tensor) -> Tensor:
     """N values as N 1 1 1, to meet N H W C."""
     return values[:, None, None, None]
-
-
-def _no_images(x: Tensor, config: Augment) -> Tensor:
-    """Examples that are no images, of which only mixtures can be made."""
-    asked = [name for name in Augment.model_fields if name != "mixup" and getattr(config, name)]
-    if asked:
-        raise UserError(
-            f"augment: {', '.join(asked)} expected images (N H W C), found examples of shape "
-            f"{tuple(x.shape[1:])}: leave --data.augment out for this dataset"
-        )
-    return x

@@ -1,0 +1,220 @@
+"""Images: uint8 N H W C as they are kept, float N C H W as a model reads them."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import PIL.Image
+import torch
+from pydantic import Field as Described
+from torch import Tensor
+
+from gradlab.data import decode
+from gradlab.data.augment import Draws, apply
+from gradlab.data.columns import Column, Dense, DenseTensor, Rows
+from gradlab.data.fields import fields
+from gradlab.data.fields.base import Checked, Field, Inputs, Picture
+from gradlab.errors import UserError
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+@fields.register("image")
+class Image(Field):
+    """Pictures of one height, width and number of channels."""
+
+    augmented = True
+
+    type: Literal["image"] = "image"
+    height: int = Described(ge=1, description="pixels")
+    width: int = Described(ge=1, description="pixels")
+    channels: int = Described(ge=1, description="1 grey, 3 colour")
+    mean: tuple[float, ...] = Described((), description="per channel, of values from 0 to 1")
+    std: tuple[float, ...] = Described((), description="standard deviation, in the same units")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C H W."""
+        return self.channels, self.height, self.width
+
+    def fit(self, raw: Dense) -> Image:
+        """With the mean and standard deviation of each channel of the training split."""
+        mean, std = statistics(raw)
+        return self.model_copy(update={"mean": mean, "std": std})
+
+    def encode(self, raw: Dense) -> Dense:
+        """Decoded pictures are kept as they are."""
+        return raw
+
+    def batch(self, column: DenseTensor, rows: Rows, draws: Draws | None) -> Tensor:
+        """N C H W of mean 0 and standard deviation 1 per channel, in channels-last memory."""
+        x = column.gather(rows)  # uint8 N H W C
+        if draws is not None:
+            x = apply(x, draws.changes(self.height, self.width))
+        return self.normalise(x)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Pixels (N H W C, 0..255) as a model reads them (N C H W)."""
+        if self.mean:
+            pixels = self.height * self.width
+            scale, shift = _scaling(self.mean, self.std, pixels, x.device)
+            flat = x.reshape(len(x), -1) if len(scale) > 1 else x
+            x = torch.addcmul(shift, flat.float(), scale).view(x.shape)
+        return x.permute(0, 3, 1, 2)
+
+    def pixels(self, x: Tensor) -> np.ndarray:
+        """What `normalise` undid: N C H W as a model makes them -> uint8 N H W C."""
+        mean, std = (x.new_tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
+        scaled = ((x.detach().float() * std + mean) * 255).round().clamp(0, 255)
+        found: np.ndarray = scaled.permute(0, 2, 3, 1).byte().cpu().numpy()
+        return found
+
+    def read(self, items: Sequence[Any]) -> Inputs:
+        """Files, folders, globs, PIL images, or arrays (H W, H W C, or N of them; uint8, 0..255,
+        or floats 0..1), brought to this size and number of channels.
+
+        >>> field = Image(height=8, width=8, channels=1)
+        >>> field.read([np.zeros((28, 28), np.uint8)]).column.shape
+        (1, 8, 8, 1)
+        """
+        blocks = list(self._blocks(items))
+        if not blocks:
+            raise UserError("there is nothing to predict: expected at least one image")
+        notes = tuple(dict.fromkeys(note for _, _, said in blocks for note in said))
+        names = tuple(name for x, given, _ in blocks for name in given or [""] * len(x))
+        pixels = np.ascontiguousarray(np.concatenate([x for x, _, _ in blocks]))
+        return Inputs(Dense(pixels, notes=notes), names)
+
+    def _blocks(
+        self, items: Sequence[Any]
+    ) -> Iterator[tuple[np.ndarray, Sequence[str], tuple[str, ...]]]:
+        """Pixels, names (none: they have none) and notes."""
+        form, channels = (self.height, self.width), self.channels
+        for kind, group in groupby(enumerate(items, 1), lambda item: _kind(item[1])):
+            if kind == "path":
+                paths = [path for _, given in group for path in image_files(given)]
+                files = [decode.ImageFile.at(path) for path in paths]
+                x, looks = decode.decode_all(files, decode.survey(files), form, channels)
+                if any(look.error for look in looks):
+                    raise decode.unreadable("predict", looks)
+                yield x, [look.name for look in looks], decode.conversions(looks, channels)
+                continue
+            for number, item in group:
+                where = f"input {number}"
+                if kind == "picture":
+                    yield self._picture(item, where)
+                else:
+                    images = _array(item, where)
+                    found = images.shape[-1]
+                    note = f"{where}: {found} channels, made {channels}"
+                    said = () if found == channels else (note,)
+                    yield decode.refit(images, form, channels), (), said
+
+    def _picture(
+        self, item: PIL.Image.Image, where: str
+    ) -> tuple[np.ndarray, Sequence[str], tuple[str, ...]]:
+        clear = item.has_transparency_data
+        look = decode.Look(where, item.width, item.height, item.mode, transparent=clear)
+        try:
+            item.load()
+            x = decode.to_array(item, (self.height, self.width), self.channels)[None]
+        except (OSError, ValueError) as error:
+            raise UserError(f"{where} is an image that cannot be read: {error}") from None
+        return x, (), decode.conversions([look], self.channels)
+
+    def issues(self, raw: Mapping[str, Column]) -> Checked:
+        """How many pictures there are of which size and mode; photos are looked at as files."""
+        count = sum(map(len, raw.values()))
+        size = f"{self.width}x{self.height}"
+        return Checked({"sizes": {size: count}, "modes": {_MODES[self.channels]: count}})
+
+    def show(self, value: Any) -> Picture:
+        """The picture itself."""
+        return np.asarray(value)
+
+    def example(self) -> Tensor:
+        """1 C H W."""
+        return torch.zeros(1, *self.shape)
+
+
+@lru_cache(maxsize=16)
+def _scaling(
+    mean: tuple[float, ...], std: tuple[float, ...], pixels: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Factor and summand that normalise pixels of 0..255."""
+    means, stds = torch.tensor(mean), torch.tensor(std)
+    if len(mean) > 1:
+        # One row for a whole image: broadcasting over a last axis of 3 is five times slower.
+        means, stds = means.repeat(pixels), stds.repeat(pixels)
+    return (1 / (stds * 255.0)).to(device), (-means / stds).to(device)
+
+
+def statistics(x: Dense) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, of values scaled to 0..1, over all pictures.
+
+    They are counted through a histogram, so that no float copy of them is made.
+    """
+    levels = np.arange(256) / 255.0
+    counts = np.zeros((x.shape[-1], 256), np.int64)
+    for block in x.blocks():  # bincount makes an int64 copy of what it counts
+        for channel, count in enumerate(counts):
+            count += np.bincount(block[..., channel].reshape(-1), minlength=256)
+    means = [float(np.average(levels, weights=c)) for c in counts]
+    stds = [
+        float(np.sqrt(np.average((levels - m) ** 2, weights=c)))
+        for c, m in zip(counts, means, strict=True)
+    ]
+    return tuple(means), tuple(std if std > 1e-8 else 1.0 for std in stds)
+
+
+def image_files(given: str | os.PathLike[str]) -> list[Path]:
+    """The image files that are meant by a file, a folder (all in it) or a glob; UserError if none.
+
+    Folders and globs are sorted, and only what is named as an image is taken of them.
+    """
+    from gradlab.data.sources.folders import image_paths
+
+    path = Path(given).expanduser()
+    if path.is_dir():
+        found = image_paths(path)
+    elif path.exists():
+        return [path]
+    elif glob.has_magic(str(path)):
+        matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
+        found = sorted(file for file in matches if file.suffix.lower() in decode.SUFFIXES)
+    else:
+        raise UserError(f"there is no file {path}")
+    if not found:
+        raise UserError(f"{path} has no image; kinds that are read: {' '.join(decode.SUFFIXES)}")
+    return found
+
+
+def _kind(item: Any) -> str:
+    if isinstance(item, str | os.PathLike):
+        return "array" if Path(item).suffix.lower() == ".npz" else "path"
+    return "picture" if isinstance(item, PIL.Image.Image) else "array"
+
+
+def _array(item: Any, where: str) -> np.ndarray:
+    """An array of one image or of several as uint8 N H W C."""
+    from gradlab.data.sources.arrays import given_array
+
+    values = given_array(item, where)
+    shape = values.shape
+    if values.ndim == 2 or (values.ndim == 3 and shape[-1] in (1, 3, 4)):
+        values = values[None]
+    if values.ndim == 3:
+        values = values[..., None]
+    if values.ndim != 4 or values.shape[-1] not in (1, 3, 4) or not values.size:
+        raise UserError(f"{where} has the shape {shape}: expected H W or H W C (or N of them)")
+    try:
+        return decode.pixels(values)
+    except ValueError as error:
+        raise UserError(f"{where} is no image: {error}") from None
