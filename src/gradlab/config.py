@@ -171,9 +171,19 @@ class Recipe(Config):
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="the learning rate over time")
     plan: Plan = Field(Plan(), description="how long, in what portions")
     seed: int = Field(0, ge=0, lt=2**31, description="owner of all randomness but the split")
+
+
+class Runtime(Config):
+    """The machine's part of a training: chosen when a run is started or opened.
+
+    It is recorded beside the recipe and never part of it.
+    """
+
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of arithmetic")
-    threads: int = Field(0, ge=0, description="of the processor (0: by the size of a batch's work)")
+    threads: int = Field(
+        0, ge=0, le=1024, description="of the processor (0: by the size of a batch's work)"
+    )
 
 
 def validate(config: type[C], value: dict[str, Any], where: str) -> C:

@@ -2,7 +2,7 @@
 
 from gradlab.engine.fit import Diverged, Interrupted, Observer, Progress, Trainable, fit
 from gradlab.engine.run import RunFolder
-from gradlab.engine.setup import Setup, resolve
+from gradlab.engine.runtime import Generators, Setup, resolve, seeded
 from gradlab.engine.updater import Updater
 
 __all__ = [
@@ -11,9 +11,11 @@ __all__ = [
     "Observer",
     "Progress",
     "RunFolder",
+    "Generators",
     "Setup",
     "Trainable",
     "Updater",
     "fit",
     "resolve",
+    "seeded",
 ]

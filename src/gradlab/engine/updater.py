@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
 from gradlab.engine.schedule import factor
-from gradlab.engine.setup import Setup
+from gradlab.engine.runtime import Setup
 from gradlab.errors import UserError
 
 

@@ -31,6 +31,7 @@ class Image(Field):
     """Pictures of one height, width and number of channels."""
 
     augmented = True
+    baseline = "nearest_mean"
 
     type: Literal["image"] = "image"
     height: int = Described(ge=1, description="pixels")

@@ -23,7 +23,7 @@ from gradlab.words import shown
 class Values(Field):
     """Numbers without names, float32 N D."""
 
-    linear = True
+    baseline = "linear"
 
     type: Literal["values"] = "values"
     size: tuple[int, ...] = Described(description="of one example")

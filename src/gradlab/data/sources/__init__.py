@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradlab.config import DataConfig
-from gradlab.data.dataset import Dataset, Parts, Source, finish
+from gradlab.data.dataset import Dataset, Schema, Source, Split
+from gradlab.data.columns import Dense
+from gradlab.data.fields.image import Image
+from gradlab.data.splits import finish
 from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
 
@@ -104,19 +107,26 @@ def _holds_images(path: Path) -> bool:
 
 def _fitted(made: Source, config: DataConfig) -> Source:
     """The source with its images in the size and channels that are asked for."""
-    if made.schema.kind != "image":
-        return made
     from gradlab.data.decode import refit
 
-    channels, height, width = made.schema.shape
-    wanted = (config.image_size or height, config.image_size or width)
-    kept = config.channels or channels
-    if (height, width, channels) == (*wanted, kept):
-        return made
-    parts: Parts = {
-        name: replace(split, x=refit(split.x, wanted, kept)) for name, split in made.parts.items()
-    }
-    colour = "" if kept == channels else f", {'grey' if kept == 1 else 'colour'}"
-    note = f"images: all {width}x{height}, brought to {wanted[1]}x{wanted[0]}{colour}"
-    schema = made.schema.model_copy(update={"shape": (kept, *wanted)})
-    return replace(made, schema=schema, parts=parts, notes=(*made.notes, note))
+    fields = dict(made.schema.inputs)
+    columns = {split: dict(part.columns) for split, part in made.parts.items()}
+    notes = list(made.notes)
+    for name, field in fields.items():
+        if not isinstance(field, Image):
+            continue
+        height, width = config.size or (field.height, field.width)
+        channels = config.channels or field.channels
+        if (channels, height, width) == field.shape:
+            continue
+        for split, part in made.parts.items():
+            columns[split][name] = Dense(refit(part[name][:], (height, width), channels))
+        fields[name] = Image(height=height, width=width, channels=channels)
+        colour = "grey" if channels == 1 else "colour"
+        said = "" if channels == field.channels else f", {colour}"
+        notes.append(
+            f"images: all {field.width}x{field.height}, brought to {width}x{height}{said}"
+        )
+    schema = Schema(inputs=fields, targets=made.schema.targets)
+    parts = {split: Split(columns[split], part.ids) for split, part in made.parts.items()}
+    return replace(made, schema=schema, parts=parts, notes=tuple(notes))

@@ -1,11 +1,15 @@
-"""What `auto` means on this machine: device, precision and threads, resolved once and recorded."""
+"""What `auto` means on this machine: device, precision and threads, resolved once and recorded.
+
+Nothing global is changed by resolving; `Setup.applied` sets the number of threads for as long as
+it is entered.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gradlab.config import Recipe
+from gradlab.config import Runtime
 from gradlab.errors import UserError
 
 Precision = Literal["float32", "bfloat16"]
@@ -43,26 +47,67 @@ class Setup:
             return contextlib.nullcontext
         return lambda: torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def apply(self) -> None:
-        """Set the number of threads of this process."""
+    @property
+    def runtime(self) -> Runtime:
+        """What a run records."""
+        return Runtime(device=str(self.device), precision=self.precision, threads=self.threads)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The number of threads of this process, until the end."""
+        before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
-def resolve(recipe: Recipe, model: nn.Module, example: Tensor) -> Setup:
-    """The setup of a recipe; what `model` costs for an `example` batch of one decides `auto`."""
-    device = _device(recipe.device)
-    precision, threads = recipe.precision, recipe.threads
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's generators begin at `seed`, and go on as they were at the end."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+class Generators:
+    """The part of a training's state that random numbers are: torch's own generators."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def state(self) -> dict[str, Tensor]:
+        """The processor's generator, and the GPU's where one is trained on."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state` returned."""
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+
+
+def resolve(
+    runtime: Runtime, model: nn.Module, example: Sequence[Any], batch_size: int
+) -> Setup:
+    """The setup of a runtime; what `model` costs for `example` (a batch of one) decides `auto`."""
+    device = device_of(runtime.device)
+    precision, threads = runtime.precision, runtime.threads
     cost = flops(model, example) if precision == "auto" or not threads else 0
     if precision == "auto":
         worth = cost >= WORTH_BFLOAT16 and has_bfloat16(device)
         precision = "bfloat16" if worth else "float32"
     if not threads:
-        several = cost * recipe.plan.batch_size >= WORTH_THREADS
-        threads = int(os.environ.get("OMP_NUM_THREADS") or cores()) if several else 1
+        threads = _available() if cost * batch_size >= WORTH_THREADS else 1
     return Setup(device, precision, threads)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of a name; UserError when there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -79,6 +124,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
+def _available() -> int:
+    """Threads that a person allows, as OMP_NUM_THREADS says, else one for each processor."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else cores()
+
+
 def cores() -> int:
     """How many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
@@ -93,15 +144,22 @@ def has_bfloat16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def flops(model: nn.Module, example: Tensor) -> int:
-    """Floating-point operations of one forward pass of `example` (a batch of one)."""
+def flops(model: nn.Module, example: Sequence[Any]) -> int:
+    """Floating-point operations of one forward pass of `example` (the inputs of a batch of one).
+
+    0 where the network does not take it: the preflight says why.
+    """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model(example)
-    for module, mode in modes:
-        module.training = mode
+    try:
+        with torch.no_grad(), counter:
+            model(*example)
+    except Exception:
+        return 0
+    finally:
+        for module, mode in modes:
+            module.training = mode
     return int(counter.get_total_flops())
 
 
