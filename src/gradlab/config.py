@@ -79,6 +79,11 @@ class DataConfig(Config):
     )
     augment: Augment = Field(Augment(), description="random changes of the training images")
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that images are brought to; None: as they are."""
+        return (self.image_size, self.image_size) if self.image_size else None
+
 
 class OptimizerConfig(Config):
     """How parameters follow their gradients."""
@@ -124,7 +129,9 @@ class Transfer(Config):
         "nothing", description="features: train only the last layer"
     )
     unfreeze_after: int = Field(0, ge=0, description="epochs after which all is trained (0: never)")
-    body_lr: float = Field(1.0, ge=0, description="learning rate of all but the last layer, times")
+    backbone_lr: float = Field(
+        1.0, ge=0, description="learning rate of all but the last layer (the head), times"
+    )
 
 
 class Plan(Config):

@@ -37,7 +37,10 @@ class Console(Observer):
         counts = ", ".join(f"{name} {count:,}" for name, count in dataset["counts"].items())
         size = f" ({counts})" if counts else ""
         self.say(f"{recipe['name']} on {dataset['name']}{size}, seed {recipe['seed']}")
-        self.say(f"device {recipe['device']}, {recipe['precision']}, {recipe['threads']} threads")
+        runtime = self.record["runtime"]
+        self.say(
+            f"device {runtime['device']}, {runtime['precision']}, {runtime['threads']} threads"
+        )
         for note in self.record["notes"]:
             self.say(f"note: {note}")
         if progress.step:

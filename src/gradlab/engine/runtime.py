@@ -91,9 +91,7 @@ class Generators:
             torch.cuda.set_rng_state(state["cuda"], self.device)
 
 
-def resolve(
-    runtime: Runtime, model: nn.Module, example: Sequence[Any], batch_size: int
-) -> Setup:
+def resolve(runtime: Runtime, model: nn.Module, example: Sequence[Any], batch_size: int) -> Setup:
     """The setup of a runtime; what `model` costs for `example` (a batch of one) decides `auto`."""
     device = device_of(runtime.device)
     precision, threads = runtime.precision, runtime.threads

@@ -28,7 +28,8 @@ SHORT = {
     "weights": "transfer.weights",
     "freeze": "transfer.freeze",
     "unfreeze_after": "transfer.unfreeze_after",
-    "body_lr": "transfer.body_lr",
+    "backbone_lr": "transfer.backbone_lr",
+    "lr": "optimizer.lr",
 }
 """Fields that have a short name."""
 

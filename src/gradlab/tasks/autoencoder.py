@@ -42,10 +42,10 @@ class AutoencoderTask(Supervised):
 
     def build(self, recipe: Recipe) -> nn.Module:
         """The recipe's autoencoder for inputs of this schema."""
-        if recipe.transfer.freeze != "nothing" or recipe.transfer.body_lr != 1:
+        if recipe.transfer.freeze != "nothing" or recipe.transfer.backbone_lr != 1:
             raise UserError(
                 "an autoencoder has no last layer that is for other classes: leave "
-                "transfer.freeze and transfer.body_lr as they are"
+                "transfer.freeze and transfer.backbone_lr as they are"
             )
         size = self.schema.shape[1] if self.schema.kind == "image" else 0
         name = recipe.model.name

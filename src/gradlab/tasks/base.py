@@ -35,7 +35,7 @@ from gradlab.tasks.metrics import Metric
 SECTIONS: dict[str, tuple[str, ...]] = {
     "init": ("transfer.init",),
     "weights": ("transfer.weights",),
-    "freeze": ("transfer.freeze", "transfer.unfreeze_after", "transfer.body_lr"),
+    "freeze": ("transfer.freeze", "transfer.unfreeze_after", "transfer.backbone_lr"),
     "augment": ("data.augment",),
     "updates": ("plan.updates",),
     "accumulate": ("plan.accumulate",),

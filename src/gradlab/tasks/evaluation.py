@@ -144,7 +144,11 @@ class Confusion(Part):
     def tables(self) -> Sequence[Table]:
         """The figures of each class."""
         rows = tuple(
-            (name, *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), f"{row['count']:.0f}")
+            (
+                name,
+                *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
+                f"{row['count']:.0f}",
+            )
             for name, row in self.per_class.items()
         )
         return (Table(("class", "precision", "recall", "F1", "examples"), rows, folded=True),)
@@ -216,9 +220,7 @@ class Mistakes(Part):
         """A row for each, where there are no pictures."""
         if self.cards() or not self.items:
             return ()
-        rows = tuple(
-            (m.id, m.truth, m.answer, self._value(m), m.seen or "") for m in self.items
-        )
+        rows = tuple((m.id, m.truth, m.answer, self._value(m), m.seen or "") for m in self.items)
         return (Table(("example", "truth", "answer", self.measured, "input"), rows),)
 
     def cards(self) -> Sequence[Card]:

@@ -292,7 +292,7 @@ def _check(recipe: Recipe, own: Own | None) -> None:
     if recipe.transfer != plain:
         raise UserError(
             "a gan trains all of its layers alike: leave transfer.freeze, transfer.unfreeze_after "
-            "and transfer.body_lr as they are"
+            "and transfer.backbone_lr as they are"
         )
     if recipe.data.augment.mixup:
         raise UserError("a gan would learn to make mixed images: leave data.augment.mixup at 0")

@@ -124,9 +124,7 @@ def _fitted(made: Source, config: DataConfig) -> Source:
         fields[name] = Image(height=height, width=width, channels=channels)
         colour = "grey" if channels == 1 else "colour"
         said = "" if channels == field.channels else f", {colour}"
-        notes.append(
-            f"images: all {field.width}x{field.height}, brought to {width}x{height}{said}"
-        )
+        notes.append(f"images: all {field.width}x{field.height}, brought to {width}x{height}{said}")
     schema = Schema(inputs=fields, targets=made.schema.targets)
     parts = {split: Split(columns[split], part.ids) for split, part in made.parts.items()}
     return replace(made, schema=schema, parts=parts, notes=tuple(notes))

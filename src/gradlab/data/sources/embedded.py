@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlab.config import DataConfig
+from gradlab.data.columns import Dense
 from gradlab.data.dataset import Schema, Source, Split
+from gradlab.data.fields.image import Image
+from gradlab.data.fields.label import Label
 from gradlab.data.sources import datasets
-from gradlab.data.sources.tables import frame_source
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,11 +25,14 @@ def digits(config: DataConfig) -> Source:
     bunch = load_digits()
     # The values are counts 0..16 of the 4x4 pixels of a 32x32 bitmap.
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    schema = Schema(
-        kind="image", shape=(1, 8, 8), target="class", classes=tuple(str(n) for n in range(10))
-    )
     y = bunch.target.astype(np.int64)
-    return Source("digits", schema, {"train": Split(x, y, tuple(str(i) for i in range(len(y))))})
+    schema = Schema(
+        inputs={"image": Image(height=8, width=8, channels=1)},
+        targets={"label": Label(classes=tuple(str(n) for n in range(10)))},
+    )
+    ids = tuple(str(i + 1) for i in range(len(y)))
+    part = Split({"image": Dense(x), "label": Dense(y)}, ids)
+    return Source("digits", schema, {"train": part}, stratify="label")
 
 
 @datasets.register("iris")

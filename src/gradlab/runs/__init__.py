@@ -1,0 +1,1 @@
+"""Runs, opened: evaluated, predicted with, looked into."""
