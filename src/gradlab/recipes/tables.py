@@ -11,10 +11,9 @@ from gradlab.config import (
     ScheduleConfig,
     Target,
 )
-from gradlab.recipes import recipes
+from gradlab.recipes import register
 
-recipes.add(
-    "linear_regression",
+register(
     Recipe(
         name="linear_regression",
         summary="one linear map, squared error",
@@ -37,8 +36,7 @@ recipes.add(
     ),
 )
 
-recipes.add(
-    "logistic_regression",
+register(
     Recipe(
         name="logistic_regression",
         summary="one linear map and a sigmoid: one of two classes",
@@ -66,8 +64,7 @@ recipes.add(
     ),
 )
 
-recipes.add(
-    "softmax_regression",
+register(
     Recipe(
         name="softmax_regression",
         summary="one linear map and a softmax: one of several classes",
@@ -83,8 +80,7 @@ recipes.add(
     ),
 )
 
-recipes.add(
-    "mlp",
+register(
     Recipe(
         name="mlp",
         summary="fully connected layers: any table, any small image",
