@@ -5,8 +5,8 @@
     Frame    rows of a table as they were read: raw, until a field has encoded them
     Listed   any values one by one: raw, until a field has encoded them
 
-A column is chosen from with `take`, and marks each example by its content, so that equal ones are found (`marks`). What is
-trained on is put on a device (`Placement`), where batches are gathered from it.
+A column is chosen from with `take`, and hashes each example's content, so that equal ones are found
+(`marks`). What is trained on is put on a device (`Placement`), where batches are gathered from it.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def _held(
 
 
 def content(parts: Sequence[Split], inputs: Iterable[str]) -> np.ndarray:
-    """A number for each example of several splits, the same for those whose inputs are all equal."""
+    """A number for each example of several splits, the same where all inputs are equal."""
     names = list(inputs)
     marks = [np.concatenate([part[name].marks() for part in parts]) for name in names]
     if len(marks) > 1:
