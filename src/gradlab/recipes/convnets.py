@@ -100,6 +100,7 @@ def recipe(family: Family, name: str) -> Recipe:
     """The recipe of one network."""
     return Recipe(
         name=name,
+        kind="images",
         summary=family.summary,
         paper=family.paper,
         departures=(*family.departures, DEPARTURE),
@@ -120,6 +121,7 @@ for _family in FAMILIES:
 register(
     Recipe(
         name="cifar_fast",
+        kind="images",
         summary="a small, wide network that learns CIFAR-10 in minutes on a processor",
         paper="Jordan (2024), https://arxiv.org/abs/2404.00498; Page (2018), How to train your "
         "ResNet",

@@ -29,6 +29,7 @@ MNIST = Target(
 lenet5 = register(
     Recipe(
         name="lenet5",
+        kind="images",
         summary="the first successful convolutional network, in today's form",
         paper=LECUN,
         departures=(
