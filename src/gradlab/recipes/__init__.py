@@ -20,6 +20,13 @@ recipes: Registry[Recipe] = Registry(
 )
 """The named recipes."""
 
+
+def register(recipe: Recipe) -> Recipe:
+    """Register a recipe under its own name."""
+    recipes.add(recipe.name, recipe)
+    return recipe
+
+
 SHORT = {
     "env": "data.name",
     "epochs": "plan.epochs",
