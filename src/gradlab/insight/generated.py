@@ -36,10 +36,10 @@ class Share(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """For N images: the distance to the nearest training image, and its index."""
+    """For N images: the distance to the nearest training image, and its row."""
 
     distance: np.ndarray
-    index: np.ndarray
+    row: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -158,17 +158,17 @@ def nearest(images: np.ndarray, train: Any) -> Nearest:
     """
     queries = images.reshape(len(images), -1).astype(np.float32) / 255
     best = np.full(len(queries), np.inf, np.float32)
-    index = np.zeros(len(queries), np.int64)
+    row = np.zeros(len(queries), np.int64)
     for start in range(0, len(train), 4 * _BLOCK):
         part = train[start : start + 4 * _BLOCK].reshape(-1, queries.shape[1])
         squared = _squared(queries, part.astype(np.float32) / 255)
         found = squared.argmin(axis=1)
         value = squared[np.arange(len(queries)), found]
-        index = np.where(value < best, found + start, index)
+        row = np.where(value < best, found + start, row)
         best = np.minimum(value, best)
     # From the pair itself: the difference of large squares would not be 0 for a copy.
-    apart = queries - train[index].reshape(queries.shape).astype(np.float32) / 255
-    return Nearest(np.sqrt((apart**2).mean(axis=1)), index)
+    apart = queries - train[row].reshape(queries.shape).astype(np.float32) / 255
+    return Nearest(np.sqrt((apart**2).mean(axis=1)), row)
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

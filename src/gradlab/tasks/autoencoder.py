@@ -187,7 +187,8 @@ class Autoencoder(Supervised):
     def errors(self, output: Tensor, batch: Batch) -> Tensor:
         """The mean squared error of each example in the units that a split keeps, float64 N."""
         apart = (output.float() - batch[self.target]).double() * self.scale.to(output.device)
-        return apart.square().flatten(1).mean(1)
+        found: Tensor = apart.square().flatten(1).mean(1)
+        return found
 
     @property
     def scale(self) -> Tensor:

@@ -56,8 +56,8 @@ class FeatureExtractor:
         schema = validate(Schema, folder.record.get("schema", {}), where)
         name, kind = next(iter(schema.inputs)), recipe.task.name
         field = schema.inputs[name]
-        usable = isinstance(field, Image) and len(schema.inputs) == 1
-        if kind != "classification" or not usable or recipe.model.name == "own":
+        own, several = recipe.model.name == "own", len(schema.inputs) > 1
+        if kind != "classification" or not isinstance(field, Image) or own or several:
             raise UserError(
                 f"{path} cannot judge images: expected the run of a recipe that classifies images, "
                 f"found {recipe.name!r} (task {kind}, {schema.words()}). Train one on the same "

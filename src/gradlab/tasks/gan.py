@@ -113,7 +113,7 @@ class Gan(Task):
         return {"loader": self.train_loader, **self.updaters}
 
     def settle(self, steps: int) -> None:
-        """Write out the plan; without a classifier no metric decides, and the last epoch is kept."""
+        """Write out the plan; without a classifier nothing decides, and the last epoch is kept."""
         super().settle(steps)
         if not self.classifier:
             plan = self.recipe.plan.model_copy(update={"monitor": None, "goal": None})
@@ -239,7 +239,9 @@ class ClassShares(Part):
 
     quality: ImageQuality
     title = "Classes of the generated images"
-    caption = "As the classifier sees them; covered: at least a tenth of its share of the real ones."
+    caption = (
+        "As the classifier sees them; covered: at least a tenth of its share of the real ones."
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """How many images, and the shares."""

@@ -13,8 +13,9 @@ from torch import Tensor
 class Generative(Protocol):
     """A task that has learnt to make images from normally distributed latent vectors."""
 
-    latent_size: int
-    """How many numbers a latent vector has."""
+    @property
+    def latent_size(self) -> int:
+        """How many numbers a latent vector has."""
 
     def generate(self, z: Tensor) -> np.ndarray:
         """Images of latent vectors: N L -> uint8 N H W C."""
