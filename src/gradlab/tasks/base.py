@@ -135,7 +135,8 @@ class Task(ABC):
         """Make ready to train on `dataset`; `fresh`: from initial values, not from a checkpoint."""
         self.dataset = dataset
         if fresh:
-            self.model.to("cpu")  # values are drawn where every machine draws the same
+            # Values are drawn where, and laid out as, every machine draws the same.
+            self.model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
             self.initialise()
             self.model.to(self.setup.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parts = {"random": Generators(self.setup.device), **self.training_parts(fresh)}
