@@ -62,10 +62,6 @@ def create(name: str, *, inputs: Shape, outputs: int, **options: Any) -> nn.Modu
     >>> create("mlp", inputs=(1, 28, 28), outputs=10, widths=(128,))[1]
     Linear(in_features=784, out_features=128, bias=True)
     """
-    if ".py:" in name:
-        from gradlab.models.files import create_from
-
-        return create_from(name, inputs, outputs, options.pop("sha256", ""), **options)
     checked = models.check(name, options)
     try:
         with _Limit():

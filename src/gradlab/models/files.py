@@ -35,7 +35,7 @@ def parts(name: str) -> tuple[Path, str]:
     return path, function
 
 
-def sha256(path: Path) -> str:
+def hash_of(path: Path) -> str:
     """The hash of a file's content."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -43,15 +43,15 @@ def sha256(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def create_from(name: str, inputs: Shape, outputs: int, expected: str = "", **options: Any) -> nn.Module:
-    """The network that a function in a file makes; `expected` is the hash that the file must have.
+def create_from(name: str, inputs: Shape, outputs: int, *, sha256: str = "", **options: Any) -> nn.Module:
+    """The network that a function in a file makes; `sha256` is the one that the file must have.
 
     The function gets `inputs` (the shape of an example), `outputs` (how many numbers are asked
     for) and options where it has parameters of these names. UserError when it is not there, raises,
     or gives no `nn.Module`.
     """
     path, function = parts(name)
-    if expected and sha256(path) != expected:
+    if sha256 and hash_of(path) != sha256:
         raise UserError(
             f"{path} has changed since this run was made (its SHA-256 differs): put it back as it "
             "was, or train a new run"

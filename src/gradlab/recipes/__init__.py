@@ -68,12 +68,12 @@ def _named(name: str) -> Recipe:
 def own(name: str) -> Recipe:
     """A recipe for a network that a function in a file makes: AdamW, ten epochs, until told
     otherwise. It holds the file's hash, so that a resume is sure to continue the same network."""
-    from gradlab.models.files import parts, sha256
+    from gradlab.models.files import hash_of, parts
 
     path, function = parts(name)
     return Recipe(
         name=path.stem,
         summary=f"{function} of {path}",
-        model=Choice(name=f"{path.resolve()}:{function}", sha256=sha256(path)),
+        model=Choice(name=f"{path.resolve()}:{function}", sha256=hash_of(path)),
         plan=Plan(epochs=10, batch_size=64),
     )
