@@ -145,9 +145,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def metric(name: str, value: float | None) -> str:
     """A metric as people write it; empty when there is none."""
-    from gradlab.engine.console import in_words
+    from gradlab.measures import measure
 
-    return "" if value is None else in_words(name, value)
+    return "" if value is None else measure(name).text(value)
 
 
 def number(value: str | float) -> str:

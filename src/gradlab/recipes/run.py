@@ -15,7 +15,7 @@ from torch import nn
 from gradlab.config import Recipe, validate
 from gradlab.data import Dataset, Schema
 from gradlab.data.inputs import read_noted
-from gradlab.engine import RunFolder
+from gradlab.engine import Record, RunFolder
 from gradlab.errors import UserError
 from gradlab.tasks import tasks
 from gradlab.tasks.base import Details, Own, Prediction, Task
@@ -56,7 +56,7 @@ class Run:
         self._own = None if model is None else Own(model)
 
     @cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """What recipe.json holds."""
         return self.folder.record
 

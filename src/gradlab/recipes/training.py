@@ -139,6 +139,11 @@ def _begin(recipe: Recipe, dataset: Dataset, own: Own | None, manner: Manner) ->
         "dataset": dataset.describe(),
         "notes": [*dataset.notes, *task.notes, *(str(finding) for finding in warnings)],
         "machine": machine(),
+        "runtime": {
+            "device": task.recipe.device,
+            "precision": task.recipe.precision,
+            "threads": task.recipe.threads,
+        },
     }
     stem = f"{recipe.name}-{Path(dataset.name).stem}"
     folder = RunFolder.create(Path(manner.out), manner.name, stem, record)
