@@ -114,6 +114,8 @@ def latent(
     from gradlab.explore import latent as asked
     from gradlab.runs import load
 
+    if out is not None:
+        asked.check_out(out)
     found = asked.latent(load(run, runtime=machine.runtime), split)
     printing.answer(found, out, json)
 

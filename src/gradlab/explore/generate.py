@@ -15,7 +15,7 @@ from gradlab import files
 from gradlab.config import Runtime
 from gradlab.errors import UserError
 from gradlab.report.writing import png
-from gradlab.runs.run import Run, open_run
+from gradlab.runs import Run, load
 from gradlab.tasks.generating import Generative, latent_vectors, slerp
 from gradlab.tasks.pictures import grid
 
@@ -45,11 +45,11 @@ class Generated:
             "channels": channels,
         }
 
-    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """The same in a row."""
         count, height, width, channels = self.images.shape
         header = ("images", "width", "height", "channels", "seed")
-        return header, [tuple(map(str, (count, width, height, channels, self.seed)))]
+        return [(header, [tuple(map(str, (count, width, height, channels, self.seed)))])]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the images, see `save_images`; interpolations in rows of their own."""
@@ -71,7 +71,7 @@ def generate(
     """
     if count < 1:
         raise UserError(f"--count: expected at least 1, found {count}")
-    run = run if isinstance(run, Run) else open_run(run, runtime=runtime)
+    run = run if isinstance(run, Run) else load(run, runtime=runtime)
     task = run.task
     if not isinstance(task, Generative):
         raise UserError(

@@ -16,7 +16,7 @@ from gradlab.data import Dataset
 from gradlab.data.fields.label import Label
 from gradlab.drawing import short
 from gradlab.errors import UserError
-from gradlab.runs.run import Run, open_run
+from gradlab.runs import Run, load
 from gradlab.tasks.activations import activations
 from gradlab.tasks.autoencoder import Autoencoder
 
@@ -63,10 +63,11 @@ class Latent:
             "classes": list(self.classes),
         }
 
-    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """The error of both."""
         header = (f"{self.code} numbers for an example", f"mse on {self.split}")
-        return header, [("autoencoder", f"{self.mse:.5f}"), ("PCA", f"{self.pca_mse:.5f}")]
+        rows = [("autoencoder", f"{self.mse:.5f}"), ("PCA", f"{self.pca_mse:.5f}")]
+        return [(header, rows)]
 
     def figure(self) -> Figure:
         """Both maps side by side, coloured by class where there are classes."""
@@ -116,7 +117,7 @@ def latent(
     """
     from sklearn.decomposition import PCA
 
-    opened = run if isinstance(run, Run) else open_run(run, runtime=runtime)
+    opened = run if isinstance(run, Run) else load(run, runtime=runtime)
     task = opened.task
     if not isinstance(task, Autoencoder):
         raise UserError(

@@ -1,4 +1,4 @@
-"""How good a generator's images are, in the features of a classifier: the command `judge`."""
+"""How good a generator's images are, in the features of a classifier."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from gradlab.config import Runtime
 from gradlab.errors import UserError
 from gradlab.insight.generated import ImageQuality
 from gradlab.measures import measure
-from gradlab.runs.run import Run, open_run
-from gradlab.tasks.evaluation import Table
+from gradlab.runs import Run, load
 from gradlab.tasks.extractor import MOST, FeatureExtractor
 from gradlab.tasks.gan import ClassShares, Gan
 
@@ -31,14 +30,11 @@ class Judged:
         """For JSON."""
         return {"run": self.run, "by": self.by, "split": self.split, **self.quality.to_dict()}
 
-    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """The figures."""
-        figures = self.quality.metrics.items()
-        return ("metric", self.split), [(name, measure(name).text(v)) for name, v in figures]
-
-    def classes(self) -> Table:
-        """The share of each class."""
-        return ClassShares(self.quality).tables()[0]
+    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        """The figures, then the share of each class."""
+        figures = [(name, measure(name).text(v)) for name, v in self.quality.metrics.items()]
+        shares = ClassShares(self.quality).tables()[0]
+        return [(("metric", self.split), figures), (shares.header, list(shares.rows))]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the figures as JSON."""
@@ -62,7 +58,7 @@ def judge(
     """
     if count < 1:
         raise UserError(f"--count: expected at least 1, found {count}")
-    run = run if isinstance(run, Run) else open_run(run, runtime=runtime)
+    run = run if isinstance(run, Run) else load(run, runtime=runtime)
     task = run.task
     if not isinstance(task, Gan):
         raise UserError(f"{run.path} makes no images to judge: expected the run of a gan")
