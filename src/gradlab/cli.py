@@ -270,8 +270,8 @@ def data_check(data: str, /, *, json: Json = False, **fields: Fields) -> None:
 
 @data_app.command(name="clear")
 def data_clear(*, json: Json = False) -> None:
-    """Remove the photos that are kept decoded; they are decoded again when they are needed."""
-    from gradlab.data.photos import cache_folder, trim
+    """Remove the images that are kept decoded; they are decoded again when they are needed."""
+    from gradlab.data.image_store import cache_folder, trim
 
     removed, used = trim(0)
     record = {"folder": str(cache_folder()), "removed_bytes": removed, "entries_in_use": used}

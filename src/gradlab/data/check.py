@@ -15,7 +15,8 @@ import numpy as np
 from gradlab.config import DataConfig
 from gradlab.data.dataset import SPLITS, Parts, Schema, Source, finish
 from gradlab.data.decode import some
-from gradlab.data.sources import TABLES, datasets, examine
+from gradlab.data.kinds import kind_of
+from gradlab.data.sources import datasets, examine
 from gradlab.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def check(config: DataConfig, imbalance: float = IMBALANCE) -> Finding:
     issues: list[Issue] = []
     path = None if config.name in datasets else Path(config.name).expanduser()
     try:
-        if path and path.is_file() and path.suffix.lower() in TABLES:
+        if path and path.is_file() and kind_of(path) == "table":
             from gradlab.data.sources.frames import read_frame
 
             frame, notes = read_frame(path)
@@ -117,7 +118,7 @@ def check(config: DataConfig, imbalance: float = IMBALANCE) -> Finding:
         if path is None or isinstance(error, UnknownName):
             raise
         return Finding(**made, issues=(Issue("error", str(error)), *issues))
-    if path and path.suffix.lower() == ".npz":
+    if path and kind_of(path) == "arrays":
         issues += _labels(path)
     parts, notes = source.parts, source.notes
     made |= _images(source, photos, issues)
@@ -263,6 +264,8 @@ def _labels(path: Path) -> list[Issue]:
     from gradlab.data.sources.arrays import read_npz
 
     arrays = [array for name, array in read_npz(path).items() if name.split("_")[0] == "y"]
+    if not arrays:
+        return []
     labels = np.unique(np.concatenate([array.reshape(-1) for array in arrays]))
     if labels.dtype.kind not in "iu" or np.array_equal(labels, np.arange(len(labels))):
         return []

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gradlab import paths
 from gradlab.data.dataset import Schema
 from gradlab.data.decode import (
-    SUFFIXES,
     ImageFile,
     Look,
     conversions,
@@ -25,6 +25,7 @@ from gradlab.data.decode import (
     to_array,
     unreadable,
 )
+from gradlab.data.kinds import IMAGES, kind_of
 from gradlab.errors import UserError
 
 Block = tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]
@@ -69,27 +70,29 @@ def image_files(given: str | os.PathLike[str]) -> list[Path]:
     """
     from gradlab.data.sources.folders import image_paths
 
-    path = Path(given).expanduser()
+    path = paths.given(given, "predict")
     if path.is_dir():
         found = image_paths(path)
     elif path.exists():
         return [path]
     elif glob.has_magic(str(path)):
         matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
-        found = sorted(file for file in matches if file.suffix.lower() in SUFFIXES)
+        found = sorted(file for file in matches if kind_of(file) == "image")
     else:
         raise UserError(f"there is no file {path}")
     if not found:
-        raise UserError(f"{path} has no image; kinds that are read: {' '.join(SUFFIXES)}")
+        raise UserError(f"{path} has no image; kinds that are read: {' '.join(IMAGES)}")
     return found
 
 
 def _images(schema: Schema, inputs: Sequence[Any]) -> Iterator[Block]:
+    from gradlab.data.sources.arrays import given_array
+
     channels, height, width = schema.shape
     for kind, group in groupby(enumerate(inputs, 1), lambda item: _kind(item[1])):
         if kind == "path":
-            paths = [path for _, given in group for path in image_files(given)]
-            files = [ImageFile.at(path) for path in paths]
+            found = [path for _, given in group for path in image_files(given)]
+            files = [ImageFile.at(path) for path in found]
             x, looks = decode_all(files, survey(files), (height, width), channels)
             if any(look.error for look in looks):
                 raise unreadable("predict", looks)
@@ -107,13 +110,13 @@ def _images(schema: Schema, inputs: Sequence[Any]) -> Iterator[Block]:
                     raise UserError(f"{where} is an image that cannot be read: {error}") from None
                 yield x, (), conversions([look], channels)
             else:
-                images = _pixels(_array(item, where), where)
-                found = images.shape[-1]
-                note = f"{where}: {found} channels, made {channels}"
+                images = _pixels(given_array(item, where), where)
+                count = images.shape[-1]
+                note = f"{where}: {count} channels, made {channels}"
                 yield (
                     refit(images, (height, width), channels),
                     (),
-                    () if found == channels else (note,),
+                    () if count == channels else (note,),
                 )
 
 
@@ -133,11 +136,11 @@ def _pixels(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def _arrays(schema: Schema, inputs: Sequence[Any]) -> Iterator[Block]:
-    from gradlab.data.sources.arrays import numbers
+    from gradlab.data.sources.arrays import given_array, numbers
 
     for number, item in enumerate(inputs, 1):
         where = f"input {number}"
-        values = np.atleast_2d(numbers(_array(item, where), where))
+        values = np.atleast_2d(numbers(given_array(item, where), where))
         if values.shape[1:] != schema.shape:
             raise UserError(
                 f"{where} has the shape {values.shape}: expected {schema.shape[0]} values for each"
@@ -165,28 +168,7 @@ def _tables(schema: Schema, inputs: Sequence[Any]) -> Iterator[Block]:
 
 def _kind(item: Any) -> str:
     if isinstance(item, str | os.PathLike):
-        return "arrays" if Path(item).suffix.lower() == ".npz" else "path"
+        return "arrays" if kind_of(item) == "arrays" else "path"
     if isinstance(item, dict):
         return "row"
     return "picture" if isinstance(item, Image.Image) else "array"
-
-
-def _array(item: Any, where: str) -> np.ndarray:
-    """An array, numbers in lists, or the array x of an .npz file."""
-    from gradlab.data.sources.arrays import read_npz
-
-    if _kind(item) == "arrays":
-        arrays = read_npz(Path(item))
-        if "x" not in arrays:
-            raise UserError(f"{item} has no array 'x'; it holds {', '.join(arrays)}")
-        return arrays["x"]
-    if isinstance(item, list | tuple):
-        try:
-            return np.asarray(item)
-        except ValueError:
-            raise UserError(f"{where}: its rows differ in length") from None
-    if not isinstance(item, np.ndarray):
-        raise UserError(
-            f"{where} is of the type {type(item).__name__}: expected a path or a numpy array"
-        )
-    return item

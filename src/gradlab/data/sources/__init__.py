@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradlab import paths
 from gradlab.config import DataConfig
 from gradlab.data.dataset import Dataset, Parts, Source, finish
+from gradlab.data.kinds import ARRAYS, TABLES, archive_format, kind_of
 from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
 
@@ -26,8 +28,6 @@ datasets: Registry[Callable[[DataConfig], Source]] = Registry(
 )
 """The named sets; each entry reads its set as a `Source`."""
 
-TABLES = (".csv", ".tsv", ".parquet", ".pq")
-
 
 def load(config: DataConfig) -> Dataset:
     """The dataset that a configuration names: a named set, or one's own data at a path."""
@@ -42,21 +42,25 @@ def source(config: DataConfig) -> Source:
     if config.name in datasets:
         return _fitted(datasets[config.name](config), config)
     path = _path(config)
+    kind = kind_of(path)
     if _holds_images(path):
         from gradlab.data.sources.folders import image_source
 
         return image_source(path, config)
-    if path.suffix.lower() == ".npz":
+    if kind == "arrays":
         from gradlab.data.sources.arrays import array_source
 
         return _fitted(array_source(path, config), config)
-    if path.suffix.lower() in TABLES:
+    if kind == "table":
         from gradlab.data.sources.tables import table_source
 
         return table_source(path, config)
+    packed = archive_format(path)
+    hint = f" Its content is that of a .{packed} archive: rename it so" if packed else ""
     raise UserError(
         f"{path} is of a kind that is not read. Expected a folder of images, an archive of one "
-        f"(.zip, .tar, .tar.gz, .tar.xz), a table ({', '.join(TABLES)}) or arrays (.npz)"
+        f"(.zip, .tar, .tar.gz, .tar.xz), a table ({', '.join(TABLES)}) or arrays "
+        f"({', '.join(ARRAYS)}).{hint}"
     )
 
 
@@ -85,21 +89,21 @@ def get(name: str) -> list[Path]:
 
 
 def _path(config: DataConfig) -> Path:
-    path = Path(config.name).expanduser()
+    path = paths.given(config.name, "data")
     if not path.exists():
         near = difflib.get_close_matches(config.name, datasets, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UnknownName(
-            f"{config.name!r} is neither a named dataset nor a path that exists.{hint} "
+            f"{paths.quoted(config.name)} is neither a named dataset nor a path that exists.{hint} "
             f"Named: {', '.join(datasets)}"
         )
+    if not path.is_dir():
+        paths.regular(path)
     return path
 
 
 def _holds_images(path: Path) -> bool:
-    from gradlab.data.sources.folders import ARCHIVES
-
-    return path.is_dir() or path.name.lower().endswith(ARCHIVES)
+    return path.is_dir() or kind_of(path) == "archive"
 
 
 def _fitted(made: Source, config: DataConfig) -> Source:
@@ -109,7 +113,7 @@ def _fitted(made: Source, config: DataConfig) -> Source:
     from gradlab.data.decode import refit
 
     channels, height, width = made.schema.shape
-    wanted = (config.image_size or height, config.image_size or width)
+    wanted = config.size or (height, width)
     kept = config.channels or channels
     if (height, width, channels) == (*wanted, kept):
         return made

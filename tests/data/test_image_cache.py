@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from gradlab.config import DataConfig
-from gradlab.data import Schema, Split, load, photos
+from gradlab.data import Schema, Split, image_cache, image_store, load
 from gradlab.data.dataset import Rows
 from gradlab.data.decode import ImageFile, decode, survey
 from gradlab.data.feed import Feed
@@ -41,7 +41,7 @@ def made(folder: Path, count: int, seed: int = 0) -> list[ImageFile]:
 
 
 def get(files, shape=(16, 16), channels=3):
-    return photos.decoded(files, survey(files), shape, channels)
+    return image_cache.decoded(files, survey(files), shape, channels)
 
 
 def entry(cache: Path) -> Path:
@@ -64,7 +64,7 @@ def test_the_pixels_are_those_of_the_photos_and_lie_on_the_disk(tmp_path, cache)
 def test_a_second_time_nothing_is_decoded(tmp_path, monkeypatch):
     files = made(tmp_path / "p", 5)
     first = np.array(get(files)[0])
-    monkeypatch.setattr(photos, "fill", None)
+    monkeypatch.setattr(image_cache, "fill", None)
     assert np.array_equal(get(files)[0], first)
     copies = made(tmp_path / "copy", 5)  # the same photos elsewhere
     assert np.array_equal(get(copies)[0], first)
@@ -76,7 +76,7 @@ def test_a_changed_photo_and_another_form_are_decoded_anew(tmp_path):
     Image.new("RGB", (20, 20), "red").save(tmp_path / "p" / "0001.png")
     assert get(files)[0][1, 0, 0].tolist() == [255, 0, 0]
     assert get(files, channels=1)[0].shape == (3, 16, 16, 1)
-    assert len(photos.entries()) == 3
+    assert len(image_store.entries()) == 3
 
 
 def test_what_cannot_be_decoded_is_said_again_from_the_cache(tmp_path):
@@ -124,7 +124,7 @@ if slow:
     photos.decode = waiting
     photos._cores = lambda: 1
 files = [ImageFile.at(path) for path in sorted(Path(sys.argv[1]).iterdir())]
-x, _, _ = photos.decoded(files, survey(files), (16, 16), 3)
+x, _, _ = image_cache.decoded(files, survey(files), (16, 16), 3)
 print(int(x.sum()))
 """
 
@@ -142,7 +142,7 @@ def lines(cache: Path) -> int:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_build_that_was_killed_continues_where_it_was(tmp_path, cache, monkeypatch):
-    files = made(tmp_path / "p", 4 * photos.BLOCK)
+    files = made(tmp_path / "p", 4 * image_cache.BLOCK)
     child = start(tmp_path / "p", 0.004)
     while lines(cache) < 2:
         assert child.poll() is None, child.stderr.read()
@@ -152,15 +152,15 @@ def test_a_build_that_was_killed_continues_where_it_was(tmp_path, cache, monkeyp
     with (entry(cache) / "journal.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"start": 19')  # cut short in the middle of a line
     decoded = []
-    plain = photos.decode
-    monkeypatch.setattr(photos, "decode", lambda *given: decoded.append(1) or plain(*given))
+    plain = image_cache.decode
+    monkeypatch.setattr(image_cache, "decode", lambda *given: decoded.append(1) or plain(*given))
     x, _, _ = get(files)
-    assert 0 < len(decoded) <= 2 * photos.BLOCK
+    assert 0 < len(decoded) <= 2 * image_cache.BLOCK
     assert all(np.array_equal(row, plain(f, (16, 16), 3)) for row, f in zip(x, files, strict=True))
 
 
 def test_two_that_want_the_same_build_it_once(tmp_path, cache):
-    made(tmp_path / "p", 2 * photos.BLOCK)
+    made(tmp_path / "p", 2 * image_cache.BLOCK)
     first = start(tmp_path / "p", 0.01)
     while not lines(cache):
         assert first.poll() is None, first.stderr.read()
@@ -169,18 +169,18 @@ def test_two_that_want_the_same_build_it_once(tmp_path, cache):
     (one, _), (two, said) = first.communicate(timeout=60), second.communicate(timeout=60)
     assert one == two and int(one) > 0
     assert "waiting for it" in said
-    assert len(photos.entries()) == 1
+    assert len(image_store.entries()) == 1
 
 
 def test_processes_decode_what_threads_decode(tmp_path, cache, monkeypatch):
-    files = made(tmp_path / "p", 2 * photos.BLOCK + 3)
+    files = made(tmp_path / "p", 2 * image_cache.BLOCK + 3)
     files[5].path.write_bytes(b"no image")
     threads, looks, _ = get(files)
     expected = np.array(threads)
-    photos.trim(0)
-    monkeypatch.setattr(photos, "LARGE", 0)
-    monkeypatch.setattr(photos, "_cores", lambda: 2)
-    monkeypatch.setattr(photos, "_threads", None)  # the processes must have done all of it
+    image_store.trim(0)
+    monkeypatch.setattr(image_cache, "LARGE", 0)
+    monkeypatch.setattr(image_cache, "_cores", lambda: 2)
+    monkeypatch.setattr(image_cache, "_threads", None)  # the processes must have done all of it
     x, again, _ = get(files)
     assert np.array_equal(np.delete(x, 5, 0), np.delete(expected, 5, 0))
     assert [look.error for look in again] == [look.error for look in looks]
@@ -191,16 +191,16 @@ def test_the_least_recently_used_goes_first(tmp_path, monkeypatch):
     size = 4 * 16 * 16 * 3
     for n, files in enumerate(sets):
         get(files)
-        for folder, _ in photos.entries():
+        for folder, _ in image_store.entries():
             past = time.time() - 100 + n
             if not (folder / "aged").exists():
                 os.utime(folder / "entry.json", (past, past))
                 (folder / "aged").touch()
     get(sets[0])  # used again
     monkeypatch.setenv("GRADLAB_CACHE_GB", str(2.5 * size / 1e9))
-    removed, used = photos.trim(photos.limit())
+    removed, used = image_store.trim(image_store.limit())
     assert (removed // size, used) == (1, 0)
-    monkeypatch.setattr(photos, "fill", None)
+    monkeypatch.setattr(image_cache, "fill", None)
     get(sets[0])
     get(sets[2])
     with pytest.raises(TypeError):
@@ -214,7 +214,7 @@ def test_clear_says_what_it_removed(tmp_path, cache, capsys):
     main(["data", "clear", "--json"])
     record = json.loads(capsys.readouterr().out)
     assert record["removed_bytes"] >= 3 * 16 * 16 * 3 and record["entries_in_use"] == 0
-    assert photos.entries() == []
+    assert image_store.entries() == []
 
 
 def test_a_split_on_the_disk_is_not_copied(tmp_path):
@@ -244,5 +244,5 @@ def test_photos_train_from_the_disk(monkeypatch):
     config = DataConfig(name=str(HYMENOPTERA), image_size=32)
     first = load(config)
     assert isinstance(first.splits["train"].x, Rows)
-    monkeypatch.setattr(photos, "fill", None)
+    monkeypatch.setattr(image_cache, "fill", None)
     assert load(config).fingerprint == first.fingerprint
