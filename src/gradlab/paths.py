@@ -61,7 +61,7 @@ def _check(path: Path) -> None:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8.
+    r"""Whether a name can be written as UTF-8.
 
     A name that the system did not give in UTF-8 is held with a stand-in for each wrong byte.
 

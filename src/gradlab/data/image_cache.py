@@ -124,7 +124,7 @@ def fill(
 
 
 def _build(entry: Entry, images: Sequence[ImageFile], looks: Sequence[Look]) -> Errors:
-    """Decode what is not decoded yet; what could not be. If it cannot be written, all of it goes."""
+    """Decode what is not decoded yet; what could not be. If writing fails, all of it goes."""
     entry.claim()
     try:
         done = _done(entry) if _prepare(entry) else {}
