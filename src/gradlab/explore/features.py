@@ -15,9 +15,10 @@ from gradlab import files
 from gradlab.config import DataConfig
 from gradlab.data import Dataset, Schema, Split, datasets
 from gradlab.data.inputs import read
-from gradlab.data.sources import TABLES, source
+from gradlab.data.kinds import kind_of
+from gradlab.data.sources import source
 from gradlab.data.sources.arrays import read_npz
-from gradlab.data.sources.folders import ARCHIVES, SPLIT_FOLDERS
+from gradlab.data.sources.folders import SPLIT_FOLDERS
 from gradlab.errors import UserError
 from gradlab.recipes.ensemble import Ensemble
 from gradlab.recipes.run import Run, load
@@ -225,14 +226,14 @@ def _is_dataset(data: Any, schema: Schema) -> bool:
     if path.is_dir():
         inner = [entry.name.lower() for entry in path.iterdir() if entry.is_dir()]
         return len(inner) > 1 or any(name in SPLIT_FOLDERS for name in inner)
-    suffix = path.suffix.lower()
-    if suffix == ".npz" and path.is_file():
+    kind = kind_of(path)
+    if kind == "arrays" and path.is_file():
         return bool({"y", "y_train"} & set(read_npz(path)))
-    if suffix in TABLES and path.is_file():
+    if kind == "table" and path.is_file():
         from gradlab.data.sources.frames import read_frame
 
         return schema.target_name in read_frame(path)[0].columns
-    return path.name.lower().endswith(ARCHIVES)
+    return kind == "archive"
 
 
 def _other(schema: Schema, name: str) -> Examples:
@@ -242,7 +243,7 @@ def _other(schema: Schema, name: str) -> Examples:
         DataConfig(
             name=name,
             target=schema.target_name or None,
-            image_size=schema.shape[1] if image else 0,
+            image_size="x".join(map(str, schema.shape[:0:-1])) if image else 0,
             channels=schema.shape[0] if image else 0,
         )
     )
