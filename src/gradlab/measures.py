@@ -25,6 +25,9 @@ MEASURES = {
         Measure("loss", "min"), Measure("accuracy", percent=True), Measure("mse", "min"),
         Measure("mae", "min"), Measure("r2"), Measure("roc_auc"), Measure("return"),
         Measure("return_std", None), Measure("length", None), Measure("frechet", "min"),
+        Measure("frechet_floor", None), Measure("precision"), Measure("recall"),
+        Measure("precision_real", None), Measure("recall_real", None), Measure("classes_covered"),
+        Measure("nearest_ratio", None), Measure("copies", "min"),
     )
 }  # fmt: skip
 
