@@ -205,8 +205,9 @@ class Ensemble(Run):
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """That of the first member: all are of one task and dataset."""
-        return self.members[0].record
+        """That of the first member, finished or not: all are of one task and dataset."""
+        first = self._given[0]
+        return (first if isinstance(first, Run) else self._open(self.paths[0])).record
 
     @cached_property
     def dataset(self) -> Any:
