@@ -184,7 +184,9 @@ class Target(Config):
     dataset: str = Field(description="the named set it was measured on")
     metric: str = Field(description="the test metric")
     value: float = Field(description="the figure to reach")
-    goal: Literal["min", "max"] = Field("max", description="which way is better")
+    goal: Literal["min", "max"] | None = Field(
+        None, description="which way is better (None: the metric's own)"
+    )
     source: str = Field(description="who published it, or why it is set")
 
 

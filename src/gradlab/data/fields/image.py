@@ -53,8 +53,11 @@ class Image(Field):
         return self.model_copy(update={"mean": mean, "std": std})
 
     def encode(self, raw: Dense) -> Dense:
-        """Decoded pictures are kept as they are."""
-        return raw
+        """Decoded pictures, brought to this size and number of channels where theirs is another."""
+        if raw.shape[1:] == (self.height, self.width, self.channels):
+            return raw
+        x = decode.refit(raw[:], (self.height, self.width), self.channels)
+        return Dense(x, notes=raw.notes)
 
     def batch(self, column: DenseTensor, rows: Rows, draws: Draws | None) -> Tensor:
         """N C H W of mean 0 and standard deviation 1 per channel, in channels-last memory."""
