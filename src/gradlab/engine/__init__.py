@@ -8,12 +8,12 @@ from gradlab.engine.updater import Updater
 
 __all__ = [
     "Diverged",
+    "Generators",
     "Interrupted",
     "Observer",
     "Progress",
     "Record",
     "RunFolder",
-    "Generators",
     "Setup",
     "Trainable",
     "Updater",

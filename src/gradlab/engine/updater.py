@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
 from gradlab.engine.record import Count, Number, typed
-from gradlab.engine.schedule import factor
 from gradlab.engine.runtime import Setup
+from gradlab.engine.schedule import factor
 from gradlab.errors import UserError
 from gradlab.text import brief
 

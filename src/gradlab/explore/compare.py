@@ -149,6 +149,4 @@ def _starred(name: str, values: Sequence[float | None]) -> list[str]:
     best = None
     if known.goal and len(set(given)) > 1:
         best = max(given) if known.goal == "max" else min(given)
-    return [
-        "" if v is None else known.text(v) + (" *" if v == best else "") for v in values
-    ]
+    return ["" if v is None else known.text(v) + (" *" if v == best else "") for v in values]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import numpy as np
 from gradlab import files
 from gradlab.config import DataConfig
 from gradlab.data import Dataset, Schema, Split, datasets
-from gradlab.data.inputs import read
+from gradlab.data.fields.base import Field
+from gradlab.data.fields.image import Image
+from gradlab.data.fields.label import Label
+from gradlab.data.fields.number import Number
 from gradlab.data.sources import TABLES, source
 from gradlab.data.sources.arrays import read_npz
 from gradlab.data.sources.folders import ARCHIVES, SPLIT_FOLDERS
 from gradlab.errors import UserError
-from gradlab.recipes.ensemble import Ensemble
-from gradlab.recipes.run import Run, load
+from gradlab.runs import Ensemble, Run, load
 from gradlab.tasks.activations import Pool, activations
 
 SUFFIXES = (".parquet", ".npz")
@@ -31,29 +34,44 @@ class Features:
     """What a layer makes of N examples.
 
     values: float32 N D. ids: N names. labels: N class numbers (int64) or values (float32), None
-    where they are not known. splits: the split of each example, "" for new inputs.
+    where they are not known. splits: the split of each example, "" for new inputs. notes: what was
+    converted to the form that the network reads.
     """
 
-    values: np.ndarray
-    ids: tuple[str, ...]
-    labels: np.ndarray | None
+    run: str
     layer: str
+    values: np.ndarray = field(repr=False)
+    ids: tuple[str, ...] = field(repr=False)
+    labels: np.ndarray | None = field(repr=False)
     classes: tuple[str, ...] = ()
-    splits: tuple[str, ...] = ()
+    splits: tuple[str, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What it holds, without the values: what `features --json` prints."""
+    def counts(self) -> dict[str, int]:
+        """Examples of each split; new inputs are called so."""
+        return {split or "inputs": count for split, count in Counter(self.splits).items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What it holds, for JSON; without the values."""
         return {
+            "run": self.run,
             "layer": self.layer,
             "features": int(self.values.shape[1]),
-            "examples": {split or "inputs": count for split, count in Counter(self.splits).items()},
+            "examples": self.counts,
             "labels": self.labels is not None,
             "classes": list(self.classes),
+            "notes": list(self.notes),
         }
+
+    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        """How many features there are of how many examples."""
+        width = str(self.values.shape[1])
+        rows = [(name, f"{n:,}", width, self.layer) for name, n in self.counts.items()]
+        return [(("split", "examples", "features", "layer"), rows)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a table (.parquet) or arrays (.npz), as the suffix says.
@@ -67,7 +85,7 @@ class Features:
         if kind == ".npz":
             np.savez(buffer, **self._arrays())
         else:
-            self._table().write_parquet(buffer)
+            self._frame().write_parquet(buffer)
         files.write_bytes(Path(path), buffer.getvalue())
 
     def _arrays(self) -> dict[str, Any]:
@@ -82,7 +100,7 @@ class Features:
             arrays[f"ids{end}"] = np.array(self.ids)[chosen]
         return arrays
 
-    def _table(self) -> Any:
+    def _frame(self) -> Any:
         import polars as pl
 
         columns: dict[str, Any] = {"id": self.ids}
@@ -111,10 +129,12 @@ def features(
     the test split of the run's own is recorded in the run.
 
     `layer` is the name of a module (`run.model.named_modules()`), of which the output is taken;
-    None takes the input of the last linear layer. Maps (N C H W) are averaged over space; `pool`
-    takes the largest value instead ("max") or keeps all of them ("none").
+    None takes the input of the last linear layer (of an autoencoder, its code). Maps (N C H W) are
+    averaged over space; `pool` takes the largest value instead ("max") or keeps all of them
+    ("none").
 
-    UserError for a layer that is not there, inputs of another kind, or a split that is missing.
+    UserError for a layer that is not there, inputs of another kind, a split that is missing, or a
+    task whose network answers no inputs.
     """
     run = run if isinstance(run, Run) else load(run)
     examples = gather(run, data, split)
@@ -125,12 +145,14 @@ def features(
 class Examples:
     """Examples in the form that a run's network reads, by split ("" for new inputs).
 
-    What of `classes` and `labelled` holds says how to read their y.
+    `target` is the name of the column that their labels are, "" where they have none; `classes`
+    are the names of class numbers.
     """
 
-    parts: dict[Any, Split]
+    parts: Mapping[str, Split]
+    target: str = ""
     classes: tuple[str, ...] = ()
-    labelled: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def of_examples(
@@ -154,41 +176,39 @@ def of_examples(
     for split, part in examples.parts.items():
         made, name = activations(run.task, part, layer, pool, batch_size)
         values.append(made)
-        labels.append(part.y)
-        ids += part.ids or [f"{split}-{i}" if split else str(i + 1) for i in range(len(part))]
+        if examples.target:
+            labels.append(np.asarray(part[examples.target][:]))
+        ids += part.ids or [f"{split}-{number}" for number in range(1, len(part) + 1)]
         splits += [split] * len(part)
     return Features(
+        str(run.path),
+        name,
         np.concatenate(values),
         tuple(ids),
-        np.concatenate(labels) if examples.labelled else None,
-        name,
+        np.concatenate(labels) if examples.target else None,
         examples.classes,
         tuple(splits),
+        examples.notes,
     )
 
 
-def gather(run: Run, data: Any = None, split: str | None = None) -> Examples:
-    """The examples that are meant, as `features` says; the run's own test split is recorded."""
+def gather(run: Run, data: Any = None, split: str | None = None, by: str = "features") -> Examples:
+    """The examples that are meant, as `features` says; `by` is who reads the run's own test."""
     own = _is_own(run, data)
     if own or isinstance(data, Dataset):
-        dataset: Dataset = run.dataset if own else data
-        _check_form(run.schema, dataset.schema, dataset.name)
-        found = Examples(dict(dataset.splits), dataset.schema.classes, _labelled(dataset.schema))
-        where = dataset.name
+        found, where = _own(run, data), run.recipe.data.name
     elif _is_dataset(data, run.schema):
-        found, where = _other(run.schema, str(data)), str(data)
+        found, where = _other(run, str(data)), str(data)
     else:
-        many = isinstance(data, list | tuple)
-        x, names = read(run.schema, data if many else [data])
-        found = Examples({"": Split(x, np.zeros(len(x), np.int64), names)}, labelled=False)
-        where = "these inputs"
+        inputs, notes = run.read(data)
+        found, where = Examples({"": inputs}, notes=notes), "these inputs"
     if split is not None:
         if split not in found.parts:
             known = ", ".join(name for name in found.parts if name) or "no splits"
             raise UserError(f"{where}: there is no split {split!r}; found {known}")
         found = replace(found, parts={split: found.parts[split]})
     if own and "test" in found.parts:
-        run.folder.append({"event": "test read", "by": "features"})
+        run.note_reading(by)
     return found
 
 
@@ -208,11 +228,27 @@ def _is_own(run: Run, data: Any) -> bool:
     if data is None:
         return True
     if isinstance(data, Dataset):
-        return bool(data.fingerprint == run.record["dataset"]["fingerprint"])
+        return bool(data.fingerprint == run.record["dataset"].get("fingerprint"))
     if not isinstance(data, str | os.PathLike):
         return False
     name = run.recipe.data.name
     return str(data) == name or (str(data) not in datasets and str(Path(data).resolve()) == name)
+
+
+def _own(run: Run, data: Any) -> Examples:
+    """The run's own dataset, read again or as it was given."""
+    if isinstance(data, Dataset) and not _is_own(run, data):
+        raise UserError(
+            f"{data.name} is not the dataset that {run.path} was trained on: give it by its name "
+            "or its path, so that it can be encoded as that was"
+        )
+    dataset = data if isinstance(data, Dataset) else run.dataset
+    if not isinstance(dataset, Dataset):
+        raise UserError(
+            f"{run.path} was not trained on examples but in {run.recipe.data.name}: give inputs of "
+            "your own"
+        )
+    return Examples(dict(dataset.splits), *_labels(dataset.schema.targets))
 
 
 def _is_dataset(data: Any, schema: Schema) -> bool:
@@ -231,61 +267,58 @@ def _is_dataset(data: Any, schema: Schema) -> bool:
     if suffix in TABLES and path.is_file():
         from gradlab.data.sources.frames import read_frame
 
-        return schema.target_name in read_frame(path)[0].columns
+        return _column(schema) in read_frame(path)[0].columns
     return path.name.lower().endswith(ARCHIVES)
 
 
-def _other(schema: Schema, name: str) -> Examples:
-    """A dataset that the network was not trained on, in the form that it reads."""
-    image = schema.kind == "image"
-    made = source(
-        DataConfig(
-            name=name,
-            target=schema.target_name or None,
-            image_size=schema.shape[1] if image else 0,
-            channels=schema.shape[0] if image else 0,
-        )
+def _other(run: Run, name: str) -> Examples:
+    """A dataset that the network was not trained on, encoded as the one that it was trained on.
+
+    Its labels are its own.
+    """
+    form: dict[str, Any] = {}
+    for one in run.schema.inputs.values():
+        if isinstance(one, Image):  # decoded at once in the size that is read
+            side = one.height if one.height == one.width else 0
+            form = {"image_size": side, "channels": one.channels}
+    asked = {"target": _column(run.schema) or None, "target_kind": run.recipe.data.target_kind}
+    made = source(DataConfig(name=name, **asked, **form))
+    reads, holds = (
+        {key: one.type for key, one in schema.inputs.items()}
+        for schema in (run.schema, made.schema)
     )
-    parts: dict[Any, Split] = dict(made.parts)
-    if schema.kind == "table" and made.schema.kind == "table":
-        parts = {split: _encoded(schema, part, name) for split, part in parts.items()}
-    else:
-        _check_form(schema, made.schema, name)
-    return Examples(parts, made.schema.classes, _labelled(made.schema))
-
-
-def _encoded(schema: Schema, part: Split, name: str) -> Split:
-    """Rows of a table, encoded as those that the network was trained on."""
-    from gradlab.data.sources.tables import apply
-
-    frame: Any = part.x
-    absent = [column.name for column in schema.columns if column.name not in frame.columns]
-    if absent:
-        raise UserError(f"{name} lacks the columns {', '.join(absent)} that this run reads")
-    # Copied: polars lends its own memory, which may not be written to.
-    return replace(part, x=apply(schema.columns, frame), y=np.array(part.y))
-
-
-def _check_form(expected: Schema, found: Schema, name: str) -> None:
-    if (found.kind, found.shape, found.columns) != (
-        expected.kind,
-        expected.shape,
-        expected.columns,
-    ):
+    if reads != holds:
         raise UserError(
-            f"{name} holds {_form(found)}, but this run reads {_form(expected)}: give data like "
-            "those it was trained on"
+            f"{name} holds examples of {_words(holds)}, but this run reads {_words(reads)}: give "
+            "data like those it was trained on"
         )
+    targets = {key: one.fit(made.parts["train"][key]) for key, one in made.schema.targets.items()}
+    encoding = {**run.schema.inputs, **targets}
+    parts = {}
+    for split, part in made.parts.items():
+        try:
+            columns = {key: one.encode(part[key]) for key, one in encoding.items()}
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        parts[str(split)] = Split(columns, part.ids)
+    return Examples(parts, *_labels(targets), made.notes)
 
 
-def _form(schema: Schema) -> str:
-    if schema.kind == "image":
-        channels, height, width = schema.shape
-        return f"images of {width}x{height} with {channels} channels"
-    if schema.kind == "table":
-        return f"a table ({', '.join(column.name for column in schema.columns[:6])})"
-    return f"arrays of {schema.shape[0]} values"
+def _labels(targets: Mapping[str, Field]) -> tuple[str, tuple[str, ...]]:
+    """The target that gives labels, "" if there is none, and the names of its classes."""
+    for name, one in targets.items():
+        if isinstance(one, Label):
+            return name, one.classes
+        if isinstance(one, Number):
+            return name, ()
+    return "", ()
 
 
-def _labelled(schema: Schema) -> bool:
-    return schema.target != "none"
+def _column(schema: Schema) -> str:
+    """The column of a table that was asked for."""
+    columns = [getattr(one, "column", "") for one in schema.targets.values()]
+    return next((column for column in columns if column), "")
+
+
+def _words(inputs: Mapping[str, str]) -> str:
+    return ", ".join(inputs.values())

@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradlab import files
-from gradlab.data import Split
-from gradlab.data.inputs import read
+from gradlab.data.columns import Dense
+from gradlab.data.fields.image import Image
+from gradlab.drawing import short
 from gradlab.errors import UserError
-from gradlab.recipes.features import Examples, Features, gather, of_examples
-from gradlab.recipes.figures import short
-from gradlab.recipes.run import Run, load
+from gradlab.explore.features import Examples, Features, gather, of_examples
+from gradlab.runs import Run, load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,23 +44,30 @@ class Similar:
     query and then the neighbours, in the size that the network reads.
     """
 
+    run: str
     query: str
     layer: str
     neighbours: tuple[Neighbour, ...]
     left_out: int
-    images: np.ndarray
+    images: np.ndarray = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; without the pictures."""
         return {
+            "run": self.run,
             "query": self.query,
             "layer": self.layer,
             "left_out": self.left_out,
             "neighbours": [asdict(neighbour) for neighbour in self.neighbours],
         }
 
-    def grid(self) -> Figure:
-        """The pictures as a matplotlib figure, the query first."""
+    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        """The neighbours."""
+        rows = [(n.id, _words(n.label), f"{n.similarity:.4f}") for n in self.neighbours]
+        return [(("image", "label", "similarity"), rows)]
+
+    def figure(self) -> Figure:
+        """The pictures in a grid, the query first."""
         from matplotlib.figure import Figure
 
         rows = math.ceil(len(self.images) / ACROSS)
@@ -75,8 +82,7 @@ class Similar:
             title = f"query\n{Path(self.query).name}"
             if place:
                 found = self.neighbours[place - 1]
-                name = found.id if found.label is None else found.label
-                title = f"{Path(str(name)).name}\n{found.similarity:.3f}"
+                title = f"{_words(found.label) or Path(found.id).name}\n{found.similarity:.3f}"
             axes.set_title(
                 "\n".join(short(line, 18) for line in title.split("\n")),
                 fontsize=8,
@@ -85,11 +91,11 @@ class Similar:
             )
         return figure
 
-    def save_grid(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the grid as a PNG."""
         check_png(path)
         buffer = io.BytesIO()
-        self.grid().savefig(buffer, format="png", dpi=120)
+        self.figure().savefig(buffer, format="png", dpi=120)
         files.write_bytes(Path(path), buffer.getvalue())
 
 
@@ -110,29 +116,28 @@ def similar(
     the cosine of their angle.
     """
     run = run if isinstance(run, Run) else load(run)
-    if run.schema.kind != "image":
-        raise UserError(f"similar images need a run on images; {run.path} reads a table or arrays")
+    name, _ = run.schema.input(Image, f"{run.path}: a search for similar images")
     if count < 1:
         raise UserError(f"count: expected at least 1, found {count}")
-    x, names = read(run.schema, [image])
-    if len(x) != 1:
-        raise UserError(f"expected one image to compare with, found {len(x)} in {image}")
-    examples = gather(run, data, split or ("train" if data is None else None))
+    wanted, notes = run.read([image])
+    if len(wanted) != 1:
+        raise UserError(f"expected one image to compare with, found {len(wanted)} in {image}")
+    examples = gather(run, data, split or ("train" if data is None else None), by="similar")
     known = of_examples(run, examples, layer=layer)
-    query = of_examples(
-        run, Examples({"": Split(x, np.zeros(1, np.int64), names)}, labelled=False), layer=layer
-    )
-    pixels = np.concatenate([part.x for part in examples.parts.values()])
-    itself = (pixels == x).all(axis=(1, 2, 3))
+    query = of_examples(run, Examples({"": wanted}, notes=notes), layer=layer)
+    columns = [part[name] for part in examples.parts.values()]
+    picture = wanted[name][0]
+    itself = np.concatenate([_equal(column, picture) for column in columns])
     cosine = cosines(known.values, query.values[0])
     cosine[itself] = -np.inf
     order = np.argsort(-cosine, kind="stable")[: min(count, int((~itself).sum()))]
     return Similar(
-        names[0] if isinstance(image, str | os.PathLike) else "image",
+        str(run.path),
+        wanted.ids[0] if isinstance(image, str | os.PathLike) else "image",
         known.layer,
         tuple(_neighbour(known, int(i), float(cosine[i])) for i in order),
         int(itself.sum()),
-        np.concatenate([x, pixels[order]]),
+        np.stack([picture, *(_at(columns, int(i)) for i in order)]),
     )
 
 
@@ -153,9 +158,29 @@ def check_png(path: str | os.PathLike[str]) -> None:
         raise UserError(f"the grid is written as .png, found {str(path)!r}")
 
 
+def _equal(column: Dense, picture: np.ndarray) -> np.ndarray:
+    """Which images of a column (N H W C) are a picture (H W C), pixel for pixel."""
+    return np.concatenate([(block == picture).all(axis=(1, 2, 3)) for block in column.blocks()])
+
+
+def _at(columns: list[Dense], number: int) -> np.ndarray:
+    """An image of several columns, counted through."""
+    for column in columns:
+        if number < len(column):
+            return column[number]
+        number -= len(column)
+    raise IndexError(number)
+
+
 def _neighbour(known: Features, index: int, similarity: float) -> Neighbour:
     label: str | float | None = None
     if known.labels is not None:
         value = known.labels[index]
         label = known.classes[value] if known.classes else float(value)
     return Neighbour(known.ids[index], label, similarity, known.splits[index])
+
+
+def _words(label: str | float | None) -> str:
+    if label is None:
+        return ""
+    return label if isinstance(label, str) else f"{label:.4g}"

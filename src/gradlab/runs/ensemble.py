@@ -12,35 +12,46 @@ Hansen and Salamon (1990), "Neural network ensembles"; Lakshminarayanan, Pritzel
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import statistics
-import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from gradlab import files
-from gradlab.config import Recipe, validate
-from gradlab.data import Dataset
-from gradlab.engine import Interrupted, Observer, Record, RunFolder
-from gradlab.engine.record import DatasetRecord
+from gradlab.config import Config, Recipe, Runtime, validate
+from gradlab.data import Schema
+from gradlab.engine import RunFolder, seeded
 from gradlab.errors import UserError
-from gradlab.recipes import find
-from gradlab.recipes.run import Run, make
-from gradlab.recipes.training import is_finished, resume, train
-from gradlab.tasks.base import Details, Own, Task
-from gradlab.tasks.binary import Binary
-from gradlab.tasks.classification import Classification
-from gradlab.tasks.regression import Regression
+from gradlab.measures import measure
+from gradlab.runs.make import make
+from gradlab.runs.run import Run, open_run
+from gradlab.tasks.base import Own, Task
+from gradlab.tasks.evaluation import Evaluation
+from gradlab.tasks.supervised import Supervised
 
-FORMAT = 1
+FORMAT = 2
 FILE = "ensemble.json"
-FALLING = ("loss", "mse", "mae")
-"""Metrics of which less is better."""
+MEMBER = re.compile(r"member-[0-9]{1,6}")
+"""The folder of a member that was trained as one: it lies in that of the ensemble."""
+
+
+class EnsembleRecord(Config):
+    """What ensemble.json holds."""
+
+    format: Literal[2] = FORMAT
+    members: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        min_length=2, description="their folders, seen from the ensemble's"
+    )
+    recipe: Recipe | None = Field(None, description="of the members (None: they were there before)")
+    runtime: Runtime = Field(Runtime(), description="what the members are trained with")
+    test: bool = Field(True, description="whether the test split is read at the end")
 
 
 class Averaged(nn.Module):
@@ -53,9 +64,9 @@ class Averaged(nn.Module):
         self.members = nn.ModuleList(members)
         self.pooled = pooled
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: as each member takes it; returns outputs as each member gives them."""
-        return self.pooled([member(x) for member in self.members])
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """inputs: as each member takes them; returns outputs as each member gives them."""
+        return self.pooled([member(*inputs) for member in self.members])
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,11 @@ class Gain:
     members: tuple[float, ...]
 
     @property
+    def falls(self) -> bool:
+        """Whether less is better."""
+        return measure(self.metric).goal == "min"
+
+    @property
     def mean(self) -> float:
         """Of the members."""
         return statistics.fmean(self.members)
@@ -74,7 +90,7 @@ class Gain:
     @property
     def best(self) -> float:
         """Of the members."""
-        return min(self.members) if self.metric in FALLING else max(self.members)
+        return min(self.members) if self.falls else max(self.members)
 
     @property
     def over_mean(self) -> float:
@@ -87,7 +103,7 @@ class Gain:
         return self._better_by(self.best)
 
     def _better_by(self, value: float) -> float:
-        return value - self.ensemble if self.metric in FALLING else self.ensemble - value
+        return value - self.ensemble if self.falls else self.ensemble - value
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -103,16 +119,14 @@ class Gain:
 
     def cells(self) -> tuple[str, ...]:
         """A row for a screen, under `HEADER`."""
-        plain = (self.mean, self.best, self.ensemble)
-        gained = (self.over_mean, self.over_best)
-        return (self.metric, *(f"{v:.4f}" for v in plain), *(f"{v:+.4f}" for v in gained))
+        text = measure(self.metric).text
+        gained = (f"{'+' if v >= 0 else ''}{text(v)}" for v in (self.over_mean, self.over_best))
+        return (self.metric, *map(text, (self.mean, self.best, self.ensemble)), *gained)
 
 
-# fmt: off
 HEADER = (
     "metric", "mean of members", "best member", "ensemble", "gain over mean", "gain over best",
-)
-# fmt: on
+)  # fmt: skip
 
 
 class Ensemble(Run):
@@ -124,18 +138,29 @@ class Ensemble(Run):
     """
 
     def __init__(
-        self, members: Sequence[Run | str | os.PathLike[str]], path: Path | None = None
+        self,
+        members: Sequence[Run | str | os.PathLike[str]],
+        path: Path | None = None,
+        kept: EnsembleRecord | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.paths = [m.path if isinstance(m, Run) else Path(m) for m in members]
+        self.kept = kept
+        """What its ensemble.json holds; None of one that has no folder of its own."""
         self._given = members
-        # Without a folder of its own it is called by its members.
-        super().__init__(RunFolder(path or Path(" + ".join(map(str, self.paths)))))
-        self._details: dict[str, Details] = {}
+        # Without a folder it is called by its members.
+        super().__init__(RunFolder(path or Path(" + ".join(map(str, self.paths)))), None, runtime)
+        self._details: dict[str, Evaluation] = {}
 
     @classmethod
-    def of(cls, members: Sequence[Run | str | os.PathLike[str]]) -> Ensemble:
-        """The ensemble of runs that are there already; `save` keeps it."""
-        ensemble = cls(members)
+    def of(
+        cls, members: Sequence[Run | str | os.PathLike[str]], runtime: Runtime | None = None
+    ) -> Ensemble:
+        """The ensemble of runs that are there already; `save` keeps it.
+
+        `runtime` is for those that are given by their path.
+        """
+        ensemble = cls(members, runtime=runtime)
         for path in ensemble.paths:
             if is_ensemble(path):
                 raise UserError(f"{path} is an ensemble itself: give the runs in it")
@@ -147,28 +172,45 @@ class Ensemble(Run):
         """The runs, trained to their end and all for the same question."""
         opened = []
         for given, path in zip(self._given, self.paths, strict=True):
-            saved = (self.path / FILE).is_file()
-            if saved and not (path / "recipe.json").is_file():
-                raise self._unfinished(path, self.path)
-            run = given if isinstance(given, Run) else Run(RunFolder.open(path))
-            if not is_finished(run):
-                raise self._unfinished(path, self.path if saved else path)
+            run = given if isinstance(given, Run) else self._open(path)
+            if not run.finished:
+                raise self._unfinished(path)
             opened.append(run)
         _check_alike(opened)
         return tuple(opened)
 
-    def _unfinished(self, member: Path, whole: Path) -> UserError:
+    @property
+    def trained(self) -> bool:
+        """Whether its members were trained as such, and lie in its folder."""
+        return self.kept is not None and self.kept.recipe is not None
+
+    def _open(self, path: Path) -> Run:
+        try:
+            if self.trained and not (path / "recipe.json").is_file():
+                raise self._unfinished(path)
+            return open_run(path, runtime=self.asked)
+        except OSError as error:
+            raise UserError(f"the member {path} cannot be read: {error.strerror}") from None
+
+    def _unfinished(self, member: Path) -> UserError:
+        whole = self.path if self.trained else member
         return UserError(
             f"the member {member} is not trained to its end: continue with 'gradlab resume {whole}'"
         )
 
-    @cached_property
-    def record(self) -> Record:
-        """That of the first member: all are of one task and dataset."""
-        return self.members[0].record
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of its own metrics.jsonl; none without a folder."""
+        return [] if self.kept is None else super().history
 
     @cached_property
-    def dataset(self) -> Dataset:
+    def record(self) -> dict[str, Any]:
+        """That of the first member, finished or not: all are of one task and dataset."""
+        first = self._given[0]
+        return (first if isinstance(first, Run) else self._open(self.paths[0])).record
+
+    @cached_property
+    def dataset(self) -> Any:
         """The dataset of all members."""
         dataset = self.members[0].dataset
         for member in self.members[1:]:
@@ -180,27 +222,22 @@ class Ensemble(Run):
         """The members' task, with a network that averages their answers."""
         tasks = [member.task for member in self.members]
         first = tasks[0]
-        if not isinstance(first, Classification | Binary | Regression):
+        if not isinstance(first, Supervised):
             raise UserError(f"an ensemble needs answers to average; {self.paths[0]} gives none")
         network = Averaged([task.model for task in tasks], first.pooled)
-        return make(self.recipe, self.schema, Own(network))
+        with seeded(self.recipe.seed):
+            return make(self.recipe, self.schema, first.setup.runtime, Own(network))
 
-    def training_task(self) -> Task:
-        """UserError: the members are trained one by one."""
-        raise UserError(f"{self.path} is an ensemble: its members are trained one by one")
-
-    def details(self, split: str = "test") -> Details:
-        """The evaluation of a split, example by example; a reading of test is recorded."""
+    def details(self, split: str = "test") -> Evaluation:
+        """The evaluation of a split with its findings; a reading of test is recorded, once."""
         if split not in self._details:
-            self._details[split] = self._judge(split)
-            for member in self.members if split == "test" else ():
-                metrics = self._details[split].metrics
-                member.folder.append({"event": "test read", "by": "ensemble", "metrics": metrics})
+            self._details[split] = super().details(split)
         return self._details[split]
 
-    def _judge(self, split: str) -> Details:
-        self.task.dataset = self.dataset
-        return self.task.details(split)
+    def note_reading(self, by: str, metrics: dict[str, float] | None = None) -> None:
+        """Record in every member that the test split was read."""
+        for member in self.members:
+            member.note_reading("ensemble", metrics)
 
     def gain(self, split: str = "test") -> tuple[Gain, ...]:
         """Each metric of a split, beside those of the members.
@@ -212,7 +249,7 @@ class Ensemble(Run):
         return tuple(
             Gain(name, value, tuple(other[name] for other in others))
             for name, value in metrics.items()
-            if all(name in other for other in others)
+            if measure(name).goal and all(name in other for other in others)
         )
 
     @property
@@ -227,12 +264,10 @@ class Ensemble(Run):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `ensemble.json` into a new folder, with the members where they are."""
-        folder = _new_folder(Path(path).parent, Path(path).name, "")
-        places = [os.path.relpath(member, folder) for member in self.paths]
-        files.write_json(
-            folder / FILE, {"format": FORMAT, "members": [Path(p).as_posix() for p in places]}
-        )
-        RunFolder(folder).append({"event": "end", "step": 0})
+        place = Path(path).absolute()
+        members = tuple(_seen_from(place, member) for member in self.paths)
+        folder = new_folder(place.parent, place.name, "", EnsembleRecord(members=members))
+        folder.append({"event": "end", "step": 0})
 
     def __repr__(self) -> str:
         return f"Ensemble({str(self.path)!r}, {len(self.paths)} members)"
@@ -243,147 +278,52 @@ def is_ensemble(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / FILE).is_file()
 
 
-def load_ensemble(path: str | os.PathLike[str]) -> Ensemble:
+def load_ensemble(path: str | os.PathLike[str], runtime: Runtime | None = None) -> Ensemble:
     """The ensemble in a folder; its members are opened when they are needed."""
-    return Ensemble([Path(path) / member for member in _read(Path(path))["members"]], Path(path))
+    folder = Path(path)
+    record = read_record(folder)
+    return Ensemble([folder / member for member in record.members], folder, record, runtime)
 
 
-def train_ensemble(recipe: str | Recipe, count: int = 5, **options: Any) -> Ensemble:
-    """Train `count` members, of the recipe's seed and those that follow, and return the ensemble.
+def read_record(path: Path) -> EnsembleRecord:
+    """What the ensemble.json in a folder holds; UserError for what gradlab did not write.
 
-    Options are those of `gradlab.train`. The folder is `out/name`; `resume_ensemble` continues one
-    that was stopped.
+    Members that were trained as such are folders in this one, so that nothing but them is ever
+    trained or taken away, whatever the file says. Others may be anywhere: they are only read.
     """
-    if count < 2:
-        raise UserError(f"an ensemble has at least 2 members, found {count}")
-    out, name = Path(options.pop("out", None) or "runs"), options.pop("name", None)
-    manner = {key: options.pop(key) for key in ("progress", "log", "observers") if key in options}
-    test = options.pop("test", True)
-    chosen = find(recipe, {key: value for key, value in options.items() if value is not None})
-    folder = _new_folder(out, name, f"{chosen.name}-{Path(chosen.data.name).stem}-ensemble")
-    record = {
-        "format": FORMAT,
-        "recipe": chosen.model_dump(mode="json"),
-        "test": test,
-        "members": [f"member-{index}" for index in range(count)],
-    }
-    files.write_json(folder / FILE, record)
-    try:
-        return resume_ensemble(folder, **manner)
-    except UserError:
-        if not any(folder.glob("*/recipe.json")):
-            shutil.rmtree(folder)  # nothing has begun: the recipe or the data were refused
-        raise
-
-
-def resume_ensemble(
-    path: str | os.PathLike[str],
-    *,
-    test: bool = True,
-    progress: bool = True,
-    log: Sequence[str] = (),
-    observers: Sequence[Observer] = (),
-) -> Ensemble:
-    """Train the members that are missing or were stopped, then evaluate the whole.
-
-    Members that are finished stay as they are. The options are those of `gradlab.resume`.
-    """
-    ensemble = load_ensemble(path)
-    if is_finished(ensemble):
-        return ensemble
-    record = _read(ensemble.path)
-    test = test and record["test"]
-    with ensemble.folder.locked():
-        for index, member in enumerate(ensemble.paths):
-            if progress:
-                print(f"member {index + 1} of {len(ensemble.paths)}", file=sys.stderr)
-            try:
-                if (member / "recipe.json").is_file():
-                    resume(member, test=test, progress=progress, log=log, observers=observers)
-                    continue
-                shutil.rmtree(member, ignore_errors=True)  # it was stopped before it began
-                recipe = _recipe(ensemble, record)
-                train(
-                    recipe,
-                    seed=recipe.seed + index,
-                    out=member.parent,
-                    name=member.name,
-                    test=test,
-                    progress=progress,
-                    log=log,
-                    observers=observers,
-                )
-            except Interrupted as stopped:
-                raise Interrupted(stopped.signal, ensemble.folder) from None
-        _conclude(ensemble, test)
-    return ensemble
-
-
-def _recipe(ensemble: Ensemble, record: dict[str, Any]) -> Recipe:
-    """The recipe of the first member, without any `auto`; before it has begun, the one given."""
-    first = ensemble.paths[0]
-    if (first / "recipe.json").is_file():
-        return Run(RunFolder.open(first)).recipe
-    return validate(Recipe, record["recipe"], str(ensemble.path / FILE))
-
-
-def _conclude(ensemble: Ensemble, test: bool) -> None:
-    """Evaluate the ensemble once, and record it."""
-    for split in ("val", "test") if test else ("val",):
-        if split in ensemble.dataset.splits:
-            metrics = ensemble._judge(split).metrics
-            ensemble.folder.append({"split": split, "final": True, "metrics": metrics})
-    ends = [member.summary for member in ensemble.members]
-    rates = [end["examples_per_second"] for end in ends if end["examples_per_second"]]
-    ensemble.folder.append(
-        {
-            "event": "end",
-            "seconds": round(sum(end["seconds"] for end in ends), 3),
-            "examples_per_second": round(statistics.fmean(rates), 1) if rates else None,
-        }
-    )
-
-
-def _check_alike(members: Sequence[Run]) -> None:
-    """UserError says in what the first two members that do not go together differ."""
-    if len(members) < 2:
-        raise UserError(f"an ensemble has at least 2 members, found {len(members)}")
-    first = members[0]
-    for other in members[1:]:
-        pairs = (
-            ("classes", *(", ".join(run.schema.classes) for run in (first, other))),
-            ("target", first.schema.target, other.schema.target),
-            ("task", first.recipe.task.name, other.recipe.task.name),
-            ("dataset", *(_named(run.record["dataset"]) for run in (first, other))),
-        )
-        for what, mine, theirs in pairs:
-            if mine != theirs:
-                raise UserError(
-                    f"these runs make no ensemble, their {what} differs: {first.path} has "
-                    f"{mine}, {other.path} has {theirs}"
-                )
-
-
-def _named(dataset: DatasetRecord) -> str:
-    return f"{dataset['name']} (fingerprint {dataset['fingerprint']})"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What ensemble.json holds."""
-    where = f"ensemble {path}"
-    record = files.read_json(path / FILE, where)
-    found = record.get("format") if isinstance(record, dict) else None
-    members = record.get("members") if isinstance(record, dict) else None
-    if found != FORMAT or not isinstance(members, list) or len(members) < 2:
+    where = f"ensemble {path}: {FILE}"
+    value = files.read_json(path / FILE, f"ensemble {path}")
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != FORMAT:
         raise UserError(
-            f"{path / FILE}: expected an ensemble of format {FORMAT} with its members, found "
-            f"format {found!r}; it was edited or written by another version of gradlab"
+            f"{where}: expected an ensemble of format {FORMAT}, found format {found!r:.60}; "
+            "it was edited or written by another version of gradlab"
         )
-    return dict(record)
+    record = validate(EnsembleRecord, value, where)
+    twice = [name for name, count in Counter(record.members).items() if count > 1]
+    if twice:
+        raise UserError(f"{where}: members: {twice[0]!r:.60} is named more than once")
+    for name in record.members if record.recipe is not None else ():
+        if not MEMBER.fullmatch(name):
+            raise UserError(
+                f"{where}: members: expected folders in that of the ensemble (member-0, "
+                f"member-1, ...), found {name!r:.60}; it was edited"
+            )
+        if (path / name).is_symlink() or (path / name).resolve().parent != path.resolve():
+            raise UserError(
+                f"{path / name} is a link: expected a folder in that of the ensemble. Put the "
+                "member itself in its place"
+            )
+    return record
 
 
-def _new_folder(out: Path, name: str | None, stem: str) -> Path:
-    """A new folder under `out`, called `name` or the first free `stem-N`."""
+def new_folder(out: Path, name: str | None, stem: str, record: EnsembleRecord) -> RunFolder:
+    """A new folder under `out` with this ensemble.json, called `name` or the first free `stem-N`.
+
+    UserError when there is one of that name, or it is no plain name.
+    """
+    if name is not None and (name in ("", ".", "..") or re.search(r"[/\\]", name)):
+        raise UserError(f"--name: expected the plain name of a folder, found {name!r}")
     number = 1
     while name is None and (out / f"{stem}-{number}").exists():
         number += 1
@@ -397,4 +337,51 @@ def _new_folder(out: Path, name: str | None, stem: str) -> Path:
         ) from None
     except OSError as error:
         raise files.write_error(path, error) from None
-    return path
+    files.write_json(path / FILE, record.model_dump(mode="json"))
+    return RunFolder(path)
+
+
+def _seen_from(folder: Path, member: Path) -> str:
+    """The way from a folder to a member; as it is where there is none (another drive)."""
+    try:
+        return Path(os.path.relpath(member, folder)).as_posix()
+    except ValueError:
+        return member.absolute().as_posix()
+
+
+def _check_alike(members: Sequence[Run]) -> None:
+    """UserError says in what the first two members that do not go together differ."""
+    if len(members) < 2:
+        raise UserError(f"an ensemble has at least 2 members, found {len(members)}")
+    first = members[0]
+    for other in members[1:]:
+        pairs = (
+            ("target", _asked(first.schema), _asked(other.schema)),
+            ("task", first.recipe.task.name, other.recipe.task.name),
+            ("dataset", _named(first.record["dataset"]), _named(other.record["dataset"])),
+            # Networks that begin with published weights keep the normalisation of these.
+            ("normalisation", _inputs(first.schema), _inputs(other.schema)),
+        )
+        for what, mine, theirs in pairs:
+            if mine != theirs:
+                raise UserError(
+                    f"these runs make no ensemble, their {what} differs: {first.path} has "
+                    f"{mine}, {other.path} has {theirs}"
+                )
+
+
+def _asked(schema: Schema) -> str:
+    """The targets in words, with the names of classes."""
+    classes = (", ".join(getattr(field, "classes", ())) for field in schema.targets.values())
+    kinds = (field.type for field in schema.targets.values())
+    return "; ".join(
+        f"{kind} ({names})" if names else kind for kind, names in zip(kinds, classes, strict=True)
+    )
+
+
+def _inputs(schema: Schema) -> str:
+    return "; ".join(field.model_dump_json() for field in schema.inputs.values())
+
+
+def _named(dataset: dict[str, Any]) -> str:
+    return f"{dataset.get('name')} (fingerprint {dataset.get('fingerprint')})"

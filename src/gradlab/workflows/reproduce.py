@@ -11,13 +11,17 @@ from typing import Any
 from gradlab import files
 from gradlab.config import Recipe, Target
 from gradlab.errors import UserError
+from gradlab.measures import measure
 from gradlab.recipes import recipes
+from gradlab.runs import Run
+from gradlab.workflows.train import divide, resume_run, train
 
+HEADER = ("dataset", "test metric", "target", "mean", "standard deviation", "seeds", "reached")
+"""Of `Row.cells`."""
 COLUMNS = (
-    "recipe", "dataset", "test metric", "target", "mean", "deviation", "seeds", "seconds a run",
-    "reached", "machine", "date", "source of the target",
+    "recipe", *HEADER[:6], "seconds a run", "reached", "machine", "date", "source of the target",
 )  # fmt: skip
-HEADER = f"""# Results
+PAGE = f"""# Results
 
 Written by `gradlab reproduce RECIPE`: each row is the pinned recipe over several seeds, evaluated
 once on the test split with the weights of the best val epoch. Do not edit by hand.
@@ -43,16 +47,16 @@ class Row:
         return statistics.fmean(self.values)
 
     @property
-    def deviation(self) -> float:
+    def std(self) -> float:
         """Sample standard deviation over the seeds; 0 for a single one."""
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
 
     @property
     def reached(self) -> bool:
         """Whether the mean is at least as good as the target."""
-        if self.target.goal == "max":
-            return self.mean >= self.target.value
-        return self.mean <= self.target.value
+        goal = self.target.goal or measure(self.target.metric).goal
+        value = self.target.value
+        return self.mean <= value if goal == "min" else self.mean >= value
 
     def to_dict(self) -> dict[str, Any]:
         """The row for JSON."""
@@ -60,50 +64,40 @@ class Row:
             **asdict(self),
             "target": self.target.model_dump(),
             "mean": self.mean,
-            "deviation": self.deviation,
+            "std": self.std,
             "reached": self.reached,
         }
 
     def cells(self) -> tuple[str, ...]:
-        """The row for a screen."""
+        """The row for a screen, under `HEADER`."""
         return (
             self.target.dataset,
             self.target.metric,
             f"{self.target.value:g}",
             f"{self.mean:.4f}",
-            f"{self.deviation:.4f}",
+            f"{self.std:.4f}",
             str(len(self.values)),
             "yes" if self.reached else "no",
         )
 
     def markdown(self, date: str) -> str:
         """The row for docs/results.md."""
-        dataset, metric, target, mean, deviation, seeds, reached = self.cells()
+        *figures, reached = self.cells()
+        seconds = f"{self.seconds:.0f}"
         cells = (
-            self.recipe,
-            dataset,
-            metric,
-            target,
-            mean,
-            deviation,
-            seeds,
-            f"{self.seconds:.0f}",
-            reached,
-            self.machine,
-            date,
-            self.target.source,
-        )
+            self.recipe, *figures, seconds, reached, self.machine, date, self.target.source,
+        )  # fmt: skip
         return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
 
 
 def reproduce(
-    name: str, *, data: str | None = None, seeds: int = 3, out: Path, results: Path, **fields: Any
+    name: str, *, data: str | None = None, seeds: int = 3, out: Path, results: Path, **options: Any
 ) -> list[Row]:
     """Train a recipe over `seeds` seeds for each of its targets, and write the rows.
 
     A run that is there already (stopped, or finished) is resumed, so that the command can be
-    repeated after an interruption. `fields` are for what a recipe cannot hold, such as the run that
-    judges a generator.
+    repeated after an interruption. Options are those of `gradlab.train`: the runtime, or what a
+    recipe cannot hold, such as the run in whose features a generator is measured.
     """
     recipe = recipes[name]
     targets = [t for t in recipe.targets if data in (None, t.dataset)]
@@ -114,26 +108,30 @@ def reproduce(
         raise UserError(f"--seeds: expected at least 1, found {seeds}")
     rows = []
     for dataset in dict.fromkeys(target.dataset for target in targets):
-        runs = [_run(recipe, dataset, seed, out, fields) for seed in range(seeds)]
-        machine = runs[0].record["machine"]
-        place = machine["gpus"][0] if "cuda" in runs[0].recipe.device else machine["processor"]
-        where = f"{place}, {runs[0].recipe.threads} cores, {runs[0].recipe.precision}"
+        runs = [_run(recipe, dataset, seed, out, options) for seed in range(seeds)]
+        metrics = [run.metrics.get("test") or run.evaluate("test") for run in runs]
+        seconds = statistics.fmean(run.summary["seconds"] for run in runs)
         for target in targets:
             if target.dataset == dataset:
-                values = tuple(run.metrics["test"][target.metric] for run in runs)
-                seconds = statistics.fmean(run.summary["seconds"] for run in runs)
-                rows.append(Row(name, target, values, seconds, where))
+                values = tuple(found[target.metric] for found in metrics)
+                rows.append(Row(name, target, values, seconds, _machine(runs[0])))
     write_rows(results, rows)
     return rows
 
 
-def _run(recipe: Recipe, dataset: str, seed: int, out: Path, fields: dict[str, Any]) -> Any:
-    from gradlab.recipes.training import resume, train
-
-    name = f"reproduce-{recipe.name}-{dataset}-{seed}"
+def _run(recipe: Recipe, dataset: str, seed: int, out: Path, options: dict[str, Any]) -> Run:
+    name = f"reproduce-{recipe.name}-{dataset}-{seed}".replace("/", "-")  # ALE/Pong-v5
     if (out / name / "recipe.json").is_file():
-        return resume(out / name)
-    return train(recipe, data=dataset, seed=seed, out=out, name=name, **fields)
+        return resume_run(out / name, divide(options)[0])
+    return train(recipe, **{**options, "data": dataset, "seed": seed, "out": out, "name": name})
+
+
+def _machine(run: Run) -> str:
+    """What a run was trained on."""
+    machine, runtime = run.record["machine"], run.trained_with
+    kind, _, number = runtime.device.partition(":")
+    place = machine["gpus"][int(number or 0)] if kind == "cuda" else machine["processor"]
+    return f"{place}, {runtime.threads} cores, {runtime.precision}"
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:
@@ -147,4 +145,4 @@ def write_rows(path: Path, rows: list[Row]) -> None:
                 kept[tuple(cells[:3])] = line
     for row in rows:
         kept[(row.recipe, row.target.dataset, row.target.metric)] = row.markdown(date)
-    files.write_text(path, HEADER + "".join(f"{kept[key]}\n" for key in sorted(kept)))
+    files.write_text(path, PAGE + "".join(f"{kept[key]}\n" for key in sorted(kept)))

@@ -48,7 +48,10 @@ class Values(Field):
         )
 
     def encode(self, raw: Dense) -> Dense:
-        """Numbers are kept as they are."""
+        """Numbers are kept as they are; UserError when there are not as many as in training."""
+        if raw.shape[1:] != self.size:
+            expected, found = (" x ".join(map(str, size)) for size in (self.size, raw.shape[1:]))
+            raise UserError(f"expected {expected} values for each example, found {found}")
         return raw
 
     def batch(self, column: DenseTensor, rows: Rows, draws: Draws | None) -> Tensor:

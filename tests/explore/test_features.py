@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-import gradlab
-from gradlab.config import DataConfig
+from gradlab.config import DataConfig, Runtime
 from gradlab.data import load as load_data
 from gradlab.errors import UserError
-from gradlab.recipes.features import features
+from gradlab.explore.features import features
+from gradlab.runs import load
+from gradlab.workflows.own import fit_own
+from gradlab.workflows.train import train
 
 QUICK = {"epochs": 1, "threads": 1, "progress": False, "test": False}
 
@@ -21,14 +23,14 @@ QUICK = {"epochs": 1, "threads": 1, "progress": False, "test": False}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """LeNet-5 on the digits, barely trained."""
-    return gradlab.train("lenet5", out=tmp_path_factory.mktemp("runs"), name="lenet", **QUICK)
+    return train("lenet5", out=tmp_path_factory.mktemp("runs"), name="lenet", **QUICK)
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     """A network with dropout on the irises."""
     out = tmp_path_factory.mktemp("runs")
-    return gradlab.train("mlp", out=out, name="iris", data="iris", **QUICK)
+    return train("mlp", out=out, name="iris", data="iris", **QUICK)
 
 
 def reads(run):
@@ -37,20 +39,21 @@ def reads(run):
 
 def normalised(run, split):
     """The inputs of the network, by hand."""
-    x = torch.from_numpy(run.dataset.splits[split].x).permute(0, 3, 1, 2) / 255
-    return (x - run.schema.mean[0]) / run.schema.std[0]
+    x = torch.from_numpy(run.dataset.splits[split]["image"][:]).permute(0, 3, 1, 2) / 255
+    image = run.schema.inputs["image"]
+    return (x - image.mean[0]) / image.std[0]
 
 
 def test_the_default_layer_is_what_the_last_linear_layer_takes(run):
     found = features(run, split="val")
     last = run.model.fc3
     outputs = found.values @ last.weight.detach().numpy().T + last.bias.detach().numpy()
-    run.task.dataset = run.dataset
-    expected, y = run.task.outputs_of("val")
+    with torch.inference_mode():
+        expected = run.model.eval()(normalised(run, "val"))
     assert found.layer == "input of fc3" and found.values.shape == (153, 84)
     assert found.values.dtype == np.float32
     np.testing.assert_allclose(outputs, expected.numpy(), rtol=1e-4, atol=1e-5)
-    assert np.array_equal(found.labels, y.numpy())
+    assert np.array_equal(found.labels, run.dataset.splits["val"]["label"][:])
     assert found.classes == tuple("0123456789")
     assert found.ids == run.dataset.splits["val"].ids and set(found.splits) == {"val"}
 
@@ -107,7 +110,7 @@ def heads(tmp_path):
         both = output if isinstance(output, tuple) else (output,)
         return sum(nn.functional.cross_entropy(each, y) for each in both)
 
-    return gradlab.fit(TwoHeads(), data="digits", loss=loss, out=tmp_path, **QUICK)
+    return fit_own(TwoHeads(), data="digits", loss=loss, out=tmp_path, **QUICK)
 
 
 def test_the_last_linear_layer_is_the_last_that_is_used(heads):
@@ -135,9 +138,9 @@ def test_arrays_have_the_form_of_a_dataset(run, tmp_path):
     found = features(run)
     found.save(tmp_path / "f.npz")
     back = load_data(DataConfig(name=str(tmp_path / "f.npz")))
-    assert back.counts == run.dataset.counts and back.schema.classes == run.schema.classes
-    assert np.array_equal(back.splits["test"].x, found.values[-269:])
-    assert np.array_equal(back.splits["val"].y, run.dataset.splits["val"].y)
+    assert back.counts == run.dataset.counts and back.schema.targets == run.schema.targets
+    assert np.array_equal(back.splits["test"]["values"][:], found.values[-269:])
+    assert np.array_equal(back.splits["val"]["label"], run.dataset.splits["val"]["label"])
     features(run, split="val").save(tmp_path / "v.npz")
     with np.load(tmp_path / "v.npz") as arrays:
         assert sorted(arrays) == ["classes", "ids", "x", "y"]
@@ -158,7 +161,7 @@ def test_a_table_has_a_column_for_each_feature(run, tmp_path):
 
 
 def test_new_inputs_have_names_and_no_labels(run, tmp_path):
-    x = run.dataset.splits["val"].x[:3]
+    x = run.dataset.splits["val"]["image"][:3]
     expected = features(run, split="val").values[:3]
     for i, image in enumerate(x):
         Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
@@ -209,12 +212,97 @@ def test_rows_of_a_table_are_read_as_the_run_reads_them(table, tmp_path):
 
 @pytest.mark.parametrize("data", ["iris", "diabetes"])
 def test_data_of_another_kind_is_refused(run, data):
-    with pytest.raises(UserError, match="but this run reads images of 8x8 with 1 channels"):
+    with pytest.raises(UserError, match=r"holds examples of table, but this run reads image"):
         features(run, data)
 
 
+def test_a_number_is_a_label_in_its_own_units(tmp_path):
+    found = train("linear_regression", out=tmp_path, **QUICK)
+    labels = features(found, split="val", layer="0").labels
+    assert labels.dtype == np.float32 and labels.mean() > 100  # not standardised
+    assert np.array_equal(labels, found.dataset.splits["val"]["number"])
+
+
+def test_what_has_no_target_has_no_labels(tmp_path):
+    """An autoencoder of photos without classes; its features are its code."""
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        pixels = rng.integers(0, 256, (8, 12, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    own = train(
+        "autoencoder", data=str(tmp_path), out=tmp_path / "runs", **{"model.code": 5}, **QUICK
+    )
+    found = features(own)
+    assert found.labels is None and found.layer == "encoder" and found.values.shape == (24, 5)
+    found.save(tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert not [name for name in arrays if name.startswith(("y", "classes"))]
+
+
+def test_a_dataset_as_a_value_is_the_runs_own_or_refused(run):
+    own = features(run, load_data(DataConfig(name="digits")), split="val")
+    assert np.array_equal(own.values, features(run, split="val").values)
+    other = load_data(DataConfig(name="digits", limit=100))
+    with pytest.raises(UserError, match=r"digits is not the dataset that .* was trained on"):
+        features(run, other)
+
+
+class Bare(nn.Module):
+    """A network without a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.filters = nn.Conv2d(1, 10, 8)
+        self.flatten = nn.Flatten(0)
+
+    def forward(self, x):
+        found = self.filters(x)
+        self.flatten(found)
+        return found.flatten(1)
+
+
+def test_a_network_without_the_usual_layer_is_told_which_it_has(tmp_path):
+    own = fit_own(Bare(), data="digits", out=tmp_path, **QUICK)
+    with pytest.raises(UserError, match=r"no linear layer: name .* meant \(filters, flatten\)"):
+        features(own, split="val")
+    assert features(own, split="val", layer="filters").values.shape == (153, 10)
+    with pytest.raises(UserError, match=r"'flatten' gave a tensor of the shape \(1530,\) for 153"):
+        features(own, split="val", layer="flatten", batch_size=153)
+    with pytest.raises(UserError, match=r"no \.encoder: name .* meant \(filters, flatten\)"):
+        own.task.feature_layer = "encoder"
+        features(own, split="val")
+
+
+def test_a_network_that_answers_no_inputs_has_no_features(tmp_path):
+    small = {"data.image_size": 32, "data.limit": 40, "model.width": 4, "plan.batch_size": 20}
+    made = train("dcgan", data="digits", out=tmp_path, **small, **QUICK)
+    with pytest.raises(UserError, match=r"task 'gan' has no features"):
+        features(made, split="val")
+
+
+def test_what_learns_in_an_environment_has_no_examples(tmp_path):
+    small = {"task.epoch_steps": 256, "task.val_episodes": 1, "task.learning_starts": 64}
+    player = train("dqn", out=tmp_path, **small, **QUICK)
+    with pytest.raises(UserError, match=r"not trained on examples but in CartPole-v1"):
+        features(player)
+    found = features(player, np.zeros((3, 4), np.float32))  # what was observed
+    assert len(found) == 3 and found.labels is None
+
+
 def test_the_summary_is_json(run):
-    assert json.loads(json.dumps(features(run, split="val").summary)) == {
-        "layer": "input of fc3", "features": 84, "examples": {"val": 153}, "labels": True,
-        "classes": list("0123456789"),
+    found = features(run, split="val")
+    assert json.loads(json.dumps(found.to_dict())) == {
+        "run": str(run.path), "layer": "input of fc3", "features": 84, "examples": {"val": 153},
+        "labels": True, "classes": list("0123456789"), "notes": [],
     }  # fmt: skip
+    assert found.tables() == [
+        (("split", "examples", "features", "layer"), [("val", "153", "84", "input of fc3")])
+    ]
+
+
+def test_the_process_has_its_own_threads_afterwards(run):
+    opened = load(run.path, runtime=Runtime(threads=2))
+    before = torch.get_num_threads()
+    found = features(opened, split="val")
+    assert torch.get_num_threads() == before != 2
+    np.testing.assert_allclose(found.values, features(run, split="val").values, rtol=1e-4)
