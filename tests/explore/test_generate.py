@@ -1,15 +1,19 @@
+"""Images from a run, and how good they are."""
+
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import gradlab
 from gradlab.cli import main
-from gradlab.config import DataConfig
+from gradlab.config import DataConfig, Runtime
 from gradlab.data import load as load_data
 from gradlab.errors import UserError
-from gradlab.recipes.generate import save
+from gradlab.explore.generate import generate, save_images
+from gradlab.explore.judge import judge
+from gradlab.tasks.generating import latent_vectors
+from gradlab.workflows.train import train
 
 QUIET = {"progress": False, "test": False, "threads": 1}
 DIGITS = {"data": "digits", "data.image_size": 28}
@@ -20,42 +24,43 @@ def run(tmp_path_factory):
     """A DCGAN, trained until its images differ."""
     out = tmp_path_factory.mktemp("runs")
     fields = {"epochs": 6, "model.width": 8, "optimizer.lr": 2e-3, "batch_size": 128}
-    return gradlab.train("dcgan", out=out, name="gan", **DIGITS, **fields, **QUIET)
+    return train("dcgan", out=out, name="gan", **DIGITS, **fields, **QUIET)
 
 
 @pytest.fixture(scope="module")
 def classifier(run):
-    return gradlab.train("lenet5", out=run.path.parent, name="c", epochs=4, **DIGITS, **QUIET)
+    return train("lenet5", out=run.path.parent, name="c", epochs=4, **DIGITS, **QUIET)
 
 
 def test_images_are_a_function_of_the_seed(run):
-    images = gradlab.generate(run, 300)
+    found = generate(run, 300)
+    images = found.images
     assert images.shape == (300, 28, 28, 1) and images.dtype == np.uint8 and images.std() > 10
-    np.testing.assert_array_equal(gradlab.generate(run.path, 300), images)
-    other = gradlab.generate(run, 300, seed=1)
-    assert not np.array_equal(other, images)
-    np.testing.assert_array_equal(gradlab.generate(run, 64)[0], run.task.make(_z(run))[0])
-
-
-def _z(run):
-    from gradlab.tasks.generating import latents
-
-    return latents(run.task, 64, 0)
+    again = generate(run.path, 300, runtime=Runtime(device="cpu", threads=1))
+    np.testing.assert_array_equal(again.images, images)
+    assert not np.array_equal(generate(run, 300, seed=1).images, images)
+    made = run.task.generate(latent_vectors(run.task, 64, 0))
+    np.testing.assert_array_equal(generate(run, 64).images, made)
+    assert found.to_dict() == {
+        "run": str(run.path), "count": 300, "seed": 0, "width": 28, "height": 28, "channels": 1
+    }  # fmt: skip
+    (table,) = found.tables()
+    assert dict(zip(table.header, table.rows[0], strict=True))["images"] == "300"
 
 
 def test_an_interpolation_goes_in_small_steps_between_its_ends(run):
-    ways = gradlab.generate(run, 24, interpolate=True).astype(int)
+    ways = generate(run, 24, interpolate=True).images.astype(int)
     steps = np.abs(np.diff(ways.reshape(3, 8, -1), axis=1)).mean(-1)  # 3 7
     apart = np.abs(ways[::8] - ways[7::8]).reshape(3, -1).mean(-1)
     assert (steps.max(1) < 0.6 * apart).all()
-    assert len(gradlab.generate(run, 5, interpolate=True)) == 5
+    assert len(generate(run, 5, interpolate=True).images) == 5
 
 
 def test_a_grid_a_folder_and_arrays(run, tmp_path, capsys):
     main(["generate", str(run.path), "--count", "10", "--out", str(tmp_path / "g.png"), "--json"])
     said = json.loads(capsys.readouterr().out)
     assert (said["count"], said["width"], said["height"], said["channels"]) == (10, 28, 28, 1)
-    images = gradlab.generate(run, 10)
+    images = generate(run, 10).images
     sheet = np.asarray(Image.open(tmp_path / "g.png"))
     assert sheet.shape == (88, 118)  # 3 rows of 4
     np.testing.assert_array_equal(sheet[30:58, 60:88], images[6, ..., 0])
@@ -75,7 +80,7 @@ def test_a_grid_a_folder_and_arrays(run, tmp_path, capsys):
 
 def test_colour_images_are_written_too(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    save(images, tmp_path / "f")
+    save_images(images, tmp_path / "f")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "f" / "3.png")), images[2])
     found = load_data(DataConfig(name=str(tmp_path / "f"), target_kind="none", val=0, test=0))
     assert found.counts == {"train": 4}  # what was made can be learnt from
@@ -93,20 +98,34 @@ def test_what_cannot_be_made_is_refused(run, classifier, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_finished_run_is_judged(run, classifier, capsys):
+def test_a_finished_run_is_judged(run, classifier, tmp_path, capsys):
     given = ["judge", str(run.path), "--by", str(classifier.path)]
     main([*given, "--count", "100", "--json"])
     said = json.loads(capsys.readouterr().out)
-    found = gradlab.judge(run, classifier.path, count=100)
-    assert {name: said[name] for name in found.metrics} == pytest.approx(found.metrics)
+    found = judge(run, classifier.path, count=100)
+    figures = found.quality.metrics
+    assert {name: said[name] for name in figures} == pytest.approx(figures)
+    assert (said["run"], said["by"], said["split"]) == (str(run.path), str(classifier.path), "test")
     assert said["count"] == 100 and len(said["shares"]) == 10
     assert sum(share["generated"] for share in said["shares"].values()) == pytest.approx(1)
-    assert found.frechet > found.frechet_floor
+    assert figures["frechet"] > figures["frechet_floor"]
+    found.save(tmp_path / "j.json")
+    assert json.loads((tmp_path / "j.json").read_text("utf-8")) == found.to_dict()
+    with pytest.raises(UserError, match=r"written as \.json"):
+        found.save(tmp_path / "j.csv")
     reads = [line for line in run.history if line.get("event") == "test read"]
     assert [line["by"] for line in reads] == ["judge", "judge"]
+    assert reads[-1]["metrics"] == pytest.approx(figures)
     main([*given, "--split", "val"])
     shown = capsys.readouterr().out
     assert "frechet_floor" in shown and "covered" in shown
     assert len([line for line in run.history if line.get("event") == "test read"]) == 2
+
+
+def test_what_cannot_be_judged_is_refused(run, classifier):
     with pytest.raises(UserError, match="expected the run of a gan"):
-        gradlab.judge(classifier, run.path)
+        judge(classifier, run.path)
+    with pytest.raises(UserError, match="expected at least 1, found 0"):
+        judge(run, classifier.path, count=0)
+    with pytest.raises(UserError, match="cannot judge images"):
+        judge(run, run.path)

@@ -33,9 +33,7 @@ def recipe(**changes):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return train(
-        recipe(epochs=20), out=tmp_path_factory.mktemp("runs"), progress=False, threads=1
-    )
+    return train(recipe(epochs=20), out=tmp_path_factory.mktemp("runs"), progress=False, threads=1)
 
 
 def unlabelled(field, x):

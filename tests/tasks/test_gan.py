@@ -181,7 +181,7 @@ def test_a_grid_for_each_epoch_and_no_figures_without_a_classifier(tmp_path):
     assert run.recipe.plan.monitor is None  # nothing decides, and the record says so
     with pytest.raises(UserError, match="gradlab judge RUN --by CLASSIFIER"):
         run.evaluate("test")
-    with pytest.raises(UserError, match="nothing to predict.* gradlab generate RUN"):
+    with pytest.raises(UserError, match=r"nothing to predict.* gradlab generate RUN"):
         run.predict(np.zeros((28, 28), np.uint8))
 
 

@@ -16,6 +16,7 @@ from gradlab.config import Runtime
 from gradlab.errors import UserError
 from gradlab.report.writing import png
 from gradlab.runs import Run, load
+from gradlab.tasks.evaluation import Table
 from gradlab.tasks.generating import Generative, latent_vectors, slerp
 from gradlab.tasks.pictures import grid
 
@@ -45,11 +46,12 @@ class Generated:
             "channels": channels,
         }
 
-    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    def tables(self) -> list[Table]:
         """The same in a row."""
         count, height, width, channels = self.images.shape
         header = ("images", "width", "height", "channels", "seed")
-        return [(header, [tuple(map(str, (count, width, height, channels, self.seed)))])]
+        row = tuple(map(str, (count, width, height, channels, self.seed)))
+        return [Table(header, (row,))]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the images, see `save_images`; interpolations in rows of their own."""

@@ -13,6 +13,7 @@ from gradlab.errors import UserError
 from gradlab.insight.generated import ImageQuality
 from gradlab.measures import measure
 from gradlab.runs import Run, load
+from gradlab.tasks.evaluation import Table
 from gradlab.tasks.extractor import MOST, FeatureExtractor
 from gradlab.tasks.gan import ClassShares, Gan
 
@@ -30,11 +31,11 @@ class Judged:
         """For JSON."""
         return {"run": self.run, "by": self.by, "split": self.split, **self.quality.to_dict()}
 
-    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    def tables(self) -> list[Table]:
         """The figures, then the share of each class."""
-        figures = [(name, measure(name).text(v)) for name, v in self.quality.metrics.items()]
-        shares = ClassShares(self.quality).tables()[0]
-        return [(("metric", self.split), figures), (shares.header, list(shares.rows))]
+        metrics = self.quality.metrics
+        figures = tuple((name, measure(name).text(value)) for name, value in metrics.items())
+        return [Table(("metric", self.split), figures), *ClassShares(self.quality).tables()]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the figures as JSON."""

@@ -19,6 +19,7 @@ from gradlab.errors import UserError
 from gradlab.runs import Run, load
 from gradlab.tasks.activations import activations
 from gradlab.tasks.autoencoder import Autoencoder
+from gradlab.tasks.evaluation import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,11 +64,11 @@ class Latent:
             "classes": list(self.classes),
         }
 
-    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    def tables(self) -> list[Table]:
         """The error of both."""
         header = (f"{self.code} numbers for an example", f"mse on {self.split}")
-        rows = [("autoencoder", f"{self.mse:.5f}"), ("PCA", f"{self.pca_mse:.5f}")]
-        return [(header, rows)]
+        rows = (("autoencoder", f"{self.mse:.5f}"), ("PCA", f"{self.pca_mse:.5f}"))
+        return [Table(header, rows)]
 
     def figure(self) -> Figure:
         """Both maps side by side, coloured by class where there are classes."""
