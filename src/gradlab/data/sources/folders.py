@@ -68,6 +68,7 @@ def examine(path: Path, config: DataConfig) -> tuple[Source, tuple[Photo, ...]]:
         items, notes = arrange(listing, classes=config.target_kind != "none")
         unchecked = config.target_kind == "none"
         classes = sorted({label for split, label, _ in items if unchecked or split == "train"})
+        number = {label: k for k, label in enumerate(classes)}
         looks = survey([file for _, _, file in items])
         shape, channels, converted = common_form(looks, config)
         size = len(items) * shape[0] * shape[1] * channels
@@ -83,7 +84,7 @@ def examine(path: Path, config: DataConfig) -> tuple[Source, tuple[Photo, ...]]:
             photos += [Photo(split, *pair) for pair in zip(labels, seen, strict=True)]
             good = [i for i, look in enumerate(seen) if not look.error]
             if good:
-                y = np.array([classes.index(labels[i]) for i in good], np.int64)
+                y = np.array([number[labels[i]] for i in good], np.int64)
                 ids = tuple(seen[i].name for i in good)
                 parts[split] = Split(x if len(good) == len(x) else x[good], y, ids)
     if "train" not in parts:
