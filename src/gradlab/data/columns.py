@@ -29,6 +29,8 @@ Rows = Tensor | slice
 
 BLOCK = 1024
 """Examples that are looked at together."""
+CELLS = 1 << 20
+"""Values of a table that are looked at together."""
 
 
 class Column(Protocol):
@@ -184,27 +186,61 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Frame:
-    """Rows of a table as a polars frame, before a field has learnt how to encode them."""
+    """Rows of a table as it was read, before a field has learnt how to encode them.
 
-    frame: pl.DataFrame
+    Chosen rows are only noted, and copied some at a time (`part`): text takes several times the
+    memory of what is kept of it.
+    """
+
+    base: pl.DataFrame
+    rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The rows as a polars frame; chosen ones are copied."""
+        return self.base if self.rows is None else self.base[self.rows]
+
     def __len__(self) -> int:
-        return self.frame.height
+        return self.base.height if self.rows is None else len(self.rows)
 
     def take(self, index: np.ndarray) -> Frame:
         """The rows at `index`."""
-        return Frame(self.frame[index])
+        return Frame(self.base, index if self.rows is None else self.rows[index])
+
+    def part(self, places: Sequence[int], rows: slice = slice(None)) -> pl.DataFrame:
+        """Columns by their places in a stretch of the rows, named "0", "1", ...
+
+        Polars takes some names for patterns; places are safe.
+        """
+        import polars as pl
+
+        part = pl.DataFrame([self.base.to_series(int(place)) for place in places])
+        part.columns = [str(number) for number in range(len(places))]
+        return part[rows if self.rows is None else self.rows[rows]]
+
+    def stretches(self, places: Sequence[int]) -> Iterator[tuple[slice, pl.DataFrame]]:
+        """All rows of these columns, about `CELLS` values at a time, and where they stand."""
+        step = max(CELLS // max(len(places), 1), 1)
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            yield rows, self.part(places, rows)
 
     def groups(self) -> np.ndarray:
         """A number for each row, the same for equal rows, counted in order of appearance."""
-        import polars as pl
-
-        # Places for names: polars takes some names for patterns.
-        places = [str(place) for place in range(self.frame.width)]
-        plain = self.frame.rename(dict(zip(self.frame.columns, places, strict=True)))
-        first = plain.with_row_index("row").select(pl.col("row").first().over(places))
-        return np.unique(first.to_series().to_numpy(), return_inverse=True)[1]
+        width = range(self.base.width)
+        pairs = [
+            np.stack([part.hash_rows(seed=seed).to_numpy() for seed in (0, 1)])
+            for _, part in self.stretches(width)
+        ]
+        one, two = np.concatenate([np.empty((2, 0), np.uint64), *pairs], axis=1)
+        order = np.lexsort((two, one))  # equal rows side by side, in the order of the table
+        begins = np.ones(len(self), bool)
+        begins[1:] = (np.diff(one[order]) != 0) | (np.diff(two[order]) != 0)
+        first = np.empty(len(self), np.int64)
+        first[order] = order[np.flatnonzero(begins)][np.cumsum(begins) - 1]
+        number = np.cumsum(first == np.arange(len(self))) - 1
+        return number[first]
 
 
 @dataclass(frozen=True)
