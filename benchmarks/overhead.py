@@ -64,7 +64,7 @@ class Prepared:
 
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    model = models.create("lenet5", classes=10, in_channels=1, image_size=28)
+    model = models.create("lenet5", inputs=(1, 28, 28), outputs=10)
     return model.to(memory_format=torch.channels_last)
 
 

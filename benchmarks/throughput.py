@@ -86,7 +86,7 @@ def pictures(dataset: Dataset) -> Pictures:
 
 def network(work: Work, dataset: Dataset) -> torch.nn.Module:
     channels, size, _ = dataset.schema.shape
-    return models.create(work.model, classes=10, in_channels=channels, image_size=size)
+    return models.create(work.model, inputs=(channels, size, size), outputs=10)
 
 
 # the parties

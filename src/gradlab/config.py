@@ -167,6 +167,7 @@ class Recipe(Config):
 
     name: str = Field(description="the recipe's name")
     summary: str = Field("", description="what it is, in a line")
+    kind: str = Field("my own", description="the kind of problem, for the list of recipes")
     paper: str = Field("", description="where it comes from")
     departures: tuple[str, ...] = Field((), description="what is done otherwise than in the paper")
     targets: tuple[Target, ...] = Field((), description="published figures to reach")

@@ -49,7 +49,7 @@ from gradlab.config import DataConfig, Recipe, validate
 from gradlab.data import Schema, Split
 from gradlab.data.dataset import Source, finish
 from gradlab.data.decode import pixels, refit
-from gradlab.engine import Interrupted, RunFolder, fit, pack
+from gradlab.engine import Interrupted, Progress, RunFolder, fit, pack
 from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.recipes.run import load, make
@@ -336,7 +336,7 @@ class _InMemory(RunFolder):
         return False
 
     def save(
-        self, which: Literal["last", "best"], progress: dict[str, Any], state: dict[str, Any]
+        self, which: Literal["last", "best"], progress: Progress, state: dict[str, Any]
     ) -> None:
         if which == "best":
             self.best = {name: value.detach().clone() for name, value in state["model"].items()}

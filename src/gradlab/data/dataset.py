@@ -110,7 +110,7 @@ class Source:
     stratify: str = ""
     keys: Mapping[str, np.ndarray] = field(default_factory=dict)
     order: Order = "shuffled"
-    checked: Checked = Checked()
+    checked: Checked = field(default_factory=Checked)
 
 
 @dataclass(frozen=True)

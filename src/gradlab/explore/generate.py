@@ -1,27 +1,59 @@
-"""Images out of a run that has learnt to make them: as arrays, a grid, a folder, a file."""
+"""Images from a run that has learnt to make them: as arrays, a grid, a folder, a file."""
 
 from __future__ import annotations
 
 import io
 import math
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gradlab import files
+from gradlab.config import Runtime
 from gradlab.errors import UserError
-from gradlab.insight.generated import Judgement
-from gradlab.recipes.reporting import png
-from gradlab.recipes.run import Run, load
-from gradlab.tasks.gan import Gan
-from gradlab.tasks.generating import Generative, blend, latents
-from gradlab.tasks.judge import MOST, Judge
+from gradlab.report.writing import png
+from gradlab.runs.run import Run, open_run
+from gradlab.tasks.generating import Generative, latent_vectors, slerp
 from gradlab.tasks.pictures import grid
 
 STEPS = 8
 """Images in a row of an interpolation."""
 _KINDS = "a grid (.png), arrays (.npz) or a folder of PNGs (no suffix)"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Images that a run has made. images: uint8 N H W C."""
+
+    run: str
+    seed: int
+    interpolated: bool
+    images: np.ndarray = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """How many there are, and of what form, for JSON."""
+        count, height, width, channels = self.images.shape
+        return {
+            "run": self.run,
+            "count": count,
+            "seed": self.seed,
+            "width": width,
+            "height": height,
+            "channels": channels,
+        }
+
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """The same in a row."""
+        count, height, width, channels = self.images.shape
+        header = ("images", "width", "height", "channels", "seed")
+        return header, [tuple(map(str, (count, width, height, channels, self.seed)))]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the images, see `save_images`; interpolations in rows of their own."""
+        save_images(self.images, path, columns=STEPS if self.interpolated else 0)
 
 
 def generate(
@@ -30,26 +62,30 @@ def generate(
     *,
     seed: int = 0,
     interpolate: bool = False,
-) -> np.ndarray:
-    """Images that a run makes: uint8 N H W C, equal for equal seeds.
+    runtime: Runtime | None = None,
+) -> Generated:
+    """Images that a run makes, equal for equal seeds.
 
-    With `interpolate` they are ways of 8 images between pairs of random points. UserError for a
-    run that makes no images.
+    With `interpolate` they are ways of 8 images between pairs of random points. `runtime` is that
+    of a run given by its folder. UserError for a run that makes no images.
     """
-    run = run if isinstance(run, Run) else load(run)
     if count < 1:
         raise UserError(f"--count: expected at least 1, found {count}")
-    task = getattr(run, "task", None)  # an ensemble has none
+    run = run if isinstance(run, Run) else open_run(run, runtime=runtime)
+    task = run.task
     if not isinstance(task, Generative):
         raise UserError(
             f"{run.path} makes no images ({run.recipe.name}): generate needs the run of a "
             "generator, such as 'gradlab train dcgan'"
         )
-    if not interpolate:
-        return task.make(latents(task, count, seed))
-    ways = -(-count // STEPS)
-    ends = latents(task, 2 * ways, seed)
-    return task.make(blend(ends[:ways], ends[ways:], STEPS)[:count])
+    if interpolate:
+        ways = -(-count // STEPS)
+        ends = latent_vectors(task, 2 * ways, seed)
+        z = slerp(ends[:ways], ends[ways:], STEPS)[:count]
+    else:
+        z = latent_vectors(task, count, seed)
+    with run.task.setup.applied():
+        return Generated(str(run.path), seed, interpolate, task.generate(z))
 
 
 def check_out(path: str | os.PathLike[str]) -> str:
@@ -60,7 +96,7 @@ def check_out(path: str | os.PathLike[str]) -> str:
     return kind
 
 
-def save(images: np.ndarray, path: str | os.PathLike[str], columns: int = 0) -> None:
+def save_images(images: np.ndarray, path: str | os.PathLike[str], columns: int = 0) -> None:
     """Write images (uint8 N H W C) as the name says: .png a grid, .npz an array x, else a folder.
 
     `columns` of the grid, 0: as many as rows. Files of a folder are numbered; those that are there
@@ -77,26 +113,3 @@ def save(images: np.ndarray, path: str | os.PathLike[str], columns: int = 0) -> 
         width = len(str(len(images)))
         for number, image in enumerate(images, 1):
             files.write_bytes(place / f"{number:0{width}}.png", png(image))
-
-
-def judge(
-    run: str | os.PathLike[str] | Run,
-    by: str | os.PathLike[str],
-    *,
-    split: str = "test",
-    count: int = MOST,
-) -> Judgement:
-    """The figures of a generator's images, in the features of a classifier's run `by`.
-
-    `count` images are made, at most as many as `split` has. Reading test is recorded in the run.
-    """
-    run = run if isinstance(run, Run) else load(run)
-    if not isinstance(task := getattr(run, "task", None), Gan):
-        raise UserError(f"{run.path} makes no images to judge: expected the run of a gan")
-    opened = Judge.open(str(by), task.setup)
-    if task.dataset is None:
-        task.dataset = run.dataset
-    found = task.judged(opened, split, count)
-    if split == "test":
-        run.folder.append({"event": "test read", "by": "judge", "metrics": found.metrics})
-    return found

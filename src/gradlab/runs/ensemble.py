@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from gradlab import files
 from gradlab.config import Recipe, validate
 from gradlab.data import Dataset
-from gradlab.engine import Interrupted, Observer, RunFolder
+from gradlab.engine import Interrupted, Observer, Record, RunFolder
+from gradlab.engine.record import DatasetRecord
 from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.recipes.run import Run, make
@@ -162,7 +163,7 @@ class Ensemble(Run):
         )
 
     @cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """That of the first member: all are of one task and dataset."""
         return self.members[0].record
 
@@ -363,7 +364,7 @@ def _check_alike(members: Sequence[Run]) -> None:
                 )
 
 
-def _named(dataset: dict[str, Any]) -> str:
+def _named(dataset: DatasetRecord) -> str:
     return f"{dataset['name']} (fingerprint {dataset['fingerprint']})"
 
 

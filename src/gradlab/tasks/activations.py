@@ -27,12 +27,12 @@ def activations(
     if not isinstance(task, Supervised):
         raise UserError("features need a task that passes examples through one network")
     layer = layer or task.feature_layer
-    feed = task.plain_feed(examples)
+    loader = task.loader_of(examples, task.schema.inputs)
     found = []
     with evaluating(task.model), task.setup.autocast(), _listening(task.model, layer) as heard:
-        for batch in feed.in_order(batch_size or feed.batch_size):
+        for batch in loader.in_order(batch_size):
             heard.value = None
-            task.model(batch.x)
+            task.forward(batch)
             found.append(_flat(heard, pool).float().cpu())
     return torch.cat(found).numpy(), heard.name
 

@@ -1,4 +1,4 @@
-"""Answers: what a model says of one input. Numbers first; then JSON, cells of a table, a picture."""
+"""Answers: what a model says of one input. Numbers first; then JSON, cells, a picture."""
 
 from __future__ import annotations
 

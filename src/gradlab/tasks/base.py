@@ -26,6 +26,7 @@ from gradlab.engine import Generators, Updater, resolve
 from gradlab.engine.updater import evaluating
 from gradlab.errors import UserError
 from gradlab.measures import measure
+from gradlab.models import files as own_files
 from gradlab.models import initial
 from gradlab.tasks import tasks, transfer
 from gradlab.tasks.answers import Answer
@@ -107,8 +108,10 @@ class Task(ABC):
     def build(self, recipe: Recipe) -> nn.Module:
         """The recipe's network for the inputs and outputs of this schema."""
         shape = next(iter(self.schema.inputs.values())).shape
-        options = recipe.model.options
-        return models.create(recipe.model.name, inputs=shape, outputs=self.outputs, **options)
+        name, options = recipe.model.name, recipe.model.options
+        if own_files.is_file(name):
+            return own_files.create_from(name, shape, self.outputs, **options)
+        return models.create(name, inputs=shape, outputs=self.outputs, **options)
 
     def example(self) -> tuple[Any, ...]:
         """The inputs of a batch of one, on the processor."""
@@ -135,7 +138,8 @@ class Task(ABC):
         """Make ready to train on `dataset`; `fresh`: from initial values, not from a checkpoint."""
         self.dataset = dataset
         if fresh:
-            self.model.to("cpu")  # values are drawn where every machine draws the same
+            # Values are drawn where, and laid out as, every machine draws the same.
+            self.model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
             self.initialise()
             self.model.to(self.setup.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parts = {"random": Generators(self.setup.device), **self.training_parts(fresh)}

@@ -47,7 +47,7 @@ def baselines(task: Any, splits: Iterable[str]) -> Baselines:
         if found is not None:
             guesses[found[0]] = found[1]
     return {
-        split: {label: _measured(task, split, guess) for label, guess in guesses.items()}
+        split: {label: measured(task, split, guess) for label, guess in guesses.items()}
         for split in splits
     }
 
@@ -58,7 +58,7 @@ def _targets(task: Any) -> Iterable[Batch]:
     return task.loader_of(examples, [task.target]).in_order(1 << 16)
 
 
-def _measured(task: Any, split: str, guess: Guess) -> dict[str, float]:
+def measured(task: Any, split: str, guess: Guess) -> dict[str, float]:
     """The task's metrics of a guess."""
     meters = [metric(task) for metric in task.metrics]
     for batch in task.in_order(split).in_order():

@@ -1,4 +1,4 @@
-"""Learning from examples with one answer each: everything but the loss, the metrics, the answers."""
+"""Learning from examples with one answer each: all but the loss, the metrics, the answers."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,39 @@ from torch import Tensor, nn
 from gradlab.config import Choice, DataConfig, OptimizerConfig, Plan, Recipe
 from gradlab.data import Dataset
 from gradlab.data import load as load_data
-from gradlab.data.dataset import finish
 from gradlab.data.sources.arrays import from_arrays
+from gradlab.data.splits import finish
+from gradlab.recipes import find
+from gradlab.runs.run import Run
+from gradlab.tasks.base import Own
+from gradlab.workflows.train import begin, divide
 
 
-def recipe_of(module: nn.Module) -> Recipe:
+def fit_own(
+    module: nn.Module,
+    *,
+    data: Any,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    **options: Any,
+) -> Run:
+    """Train a network of one's own: any `nn.Module` that maps a batch of x to outputs.
+
+    `data` is a named set, a path, a `Dataset`, or a pair of arrays (x, y). `loss` maps (output, y)
+    to the mean over the batch; without one the task's own is used. Options are those of `train`.
+    The run is reopened with `gradlab.load(path, model=module)`.
+    """
+    manner, fields = divide(options)
+    recipe = find(recipe_of(module), fields)
+    dataset, config = dataset_of(data, recipe.data)
+    recipe = recipe.model_copy(update={"data": config})
+    return begin(recipe, dataset, Own(module, loss), manner)
+
+
+def recipe_of(module: nn.Module, name: str = "own") -> Recipe:
     """A recipe for a network of one's own: AdamW, ten epochs, until told otherwise."""
     kind = type(module)
     return Recipe(
-        name="own",
+        name=name,
         summary=f"{kind.__module__}.{kind.__qualname__}",
         model=Choice(name="own"),
         optimizer=OptimizerConfig(name="adamw", lr=1e-3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Manner:
     progress: bool = True
     log: Sequence[str] = ()
     observers: Sequence[Observer] = ()
-    runtime: Runtime = Runtime()
+    runtime: Runtime = field(default_factory=Runtime)
 
 
 def train(recipe: str | Recipe, **options: Any) -> Run:

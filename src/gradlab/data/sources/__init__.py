@@ -75,6 +75,18 @@ def examine(config: DataConfig) -> tuple[Source, tuple[Photo, ...]]:
     return source(config), ()
 
 
+def is_here(name: str) -> bool:
+    """Whether a named set is trained on without a download: it is shipped, or in the cache."""
+    if name not in datasets:
+        return True
+    if datasets[name].__module__.endswith(".embedded"):
+        return True
+    from gradlab.data.sources.download import cache_folder
+
+    folder = cache_folder() / name
+    return folder.is_dir() and any(path.is_file() for path in folder.iterdir())
+
+
 def get(name: str) -> list[Path]:
     """Put a named set into the cache; its files there, none for a set that is embedded.
 

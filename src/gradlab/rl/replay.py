@@ -8,11 +8,14 @@ valued when a time limit cut it off.
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
+from gradlab.errors import UserError
 
 
 class Sample(NamedTuple):
@@ -24,13 +27,13 @@ class Sample(NamedTuple):
     """int64."""
     reward: np.ndarray
     """float32."""
-    terminal: np.ndarray
-    """bool: the next observation is worth nothing."""
-    following: np.ndarray
-    """The next observation, as the observation."""
+    terminated: np.ndarray
+    """bool: nothing comes after the step, whatever the next observation is."""
+    next_observation: np.ndarray
+    """As the observation."""
 
 
-class Replay:
+class ReplayMemory:
     """A ring of slots for each of `envs` environments, `capacity` steps in all.
 
     A frame (or vector) has `shape` and `dtype`; an observation stacks `stack` of them, the first of
@@ -41,17 +44,25 @@ class Replay:
     def __init__(
         self, capacity: int, envs: int, shape: tuple[int, ...], dtype: Any, stack: int = 1
     ) -> None:
-        self.rows = -(-capacity // envs) + stack
+        # Two at least: the end of an episode takes two slots, and must leave a step to sample.
+        self.rows = max(-(-capacity // envs), 2) + stack
         self.envs, self.stack = envs, stack
         slots = self.rows * envs
-        self.frames = np.zeros((slots, *shape), dtype)
-        self.action = np.zeros(slots, np.uint8 if shape[1:] else np.int64)
-        self.reward = np.zeros(slots, np.float32)
-        self.terminal = np.zeros(slots, bool)
-        self.depth = np.zeros(slots, np.uint8)
-        """Frames of the same episode before this one, at most stack - 1."""
-        self.whole = np.zeros(slots, bool)
-        """Whether the slot holds a step whose frames are all still there."""
+        try:
+            self.frames = np.zeros((slots, *shape), dtype)
+            self.action = np.zeros(slots, np.uint8 if shape[1:] else np.int64)
+            self.reward = np.zeros(slots, np.float32)
+            self.terminated = np.zeros(slots, bool)
+            self.depth = np.zeros(slots, np.uint8)
+            """Frames of the same episode before this one, at most stack - 1."""
+            self.whole = np.zeros(slots, bool)
+            """Whether the slot holds a step whose frames are all still there."""
+        except (MemoryError, ValueError):  # a ValueError where the size is beyond all addresses
+            size = np.dtype(dtype).itemsize * math.prod(shape) * slots / 1e9
+            raise UserError(
+                f"a replay memory of {capacity:,} steps would take {size:,.0f} GB, which this "
+                "machine does not have: choose a smaller --task.memory"
+            ) from None
         self.row = np.full(envs, -1)
         """Each environment's newest slot."""
         self.filled = 0
@@ -66,23 +77,23 @@ class Replay:
         self,
         action: np.ndarray,
         reward: np.ndarray,
-        terminal: np.ndarray,
+        terminated: np.ndarray,
         frames: np.ndarray,
-        ended: np.ndarray,
-        fresh: np.ndarray,
+        done: np.ndarray,
+        first_frames: np.ndarray,
     ) -> None:
         """A step of each environment: what was done, what came of it, and what is seen next.
 
-        `fresh` holds the first frames of the episodes that follow those that have `ended`.
+        `first_frames` are those of the episodes that follow the ones that are `done`.
         """
         here = self.row * self.envs + self._columns
-        self.action[here], self.reward[here], self.terminal[here] = action, reward, terminal
+        self.action[here], self.reward[here], self.terminated[here] = action, reward, terminated
         self.whole[here] = True
         depth = np.minimum(self.depth[here] + 1, self.stack - 1)
         self._write(self._columns, frames, depth)
-        if ended.any():
-            columns = np.flatnonzero(ended)
-            self._write(columns, fresh[columns], np.zeros(len(columns), np.uint8))
+        if done.any():
+            columns = np.flatnonzero(done)
+            self._write(columns, first_frames[columns], np.zeros(len(columns), np.uint8))
 
     def _write(self, columns: np.ndarray, frames: np.ndarray, depth: np.ndarray) -> None:
         row = self.row[columns] + 1
@@ -116,7 +127,7 @@ class Replay:
             self._observations(slots),
             self.action[slots].astype(np.int64),
             self.reward[slots],
-            self.terminal[slots],
+            self.terminated[slots],
             self._observations(after),
         )
 
@@ -132,7 +143,7 @@ class Replay:
     @property
     def nbytes(self) -> int:
         """Bytes of a full memory."""
-        kept = (self.frames, self.action, self.reward, self.terminal, self.depth, self.whole)
+        kept = (self.frames, self.action, self.reward, self.terminated, self.depth, self.whole)
         return sum(array.nbytes for array in kept)
 
     # exact resume
@@ -156,7 +167,13 @@ class Replay:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
-        self.row, self.filled = np.array(state["row"]), state["filled"]
+        row, filled = np.array(state["row"]), state["filled"]
+        if len(row) != self.envs or not 0 <= row.min() <= row.max() < filled <= self.rows:
+            raise UserError(
+                "the checkpoint's replay memory is of another size: it was edited, or is of "
+                "another training"
+            )
+        self.row, self.filled = row, filled
         count = self.filled * self.envs
         for name in _KEPT:
             getattr(self, name)[:count] = state[name].numpy()
@@ -171,5 +188,5 @@ class Replay:
             part[:] = pixels.reshape(part.shape)
 
 
-_KEPT = ("action", "reward", "terminal", "depth", "whole")
+_KEPT = ("action", "reward", "terminated", "depth", "whole")
 _BLOCK = 4096

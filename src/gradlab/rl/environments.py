@@ -1,28 +1,30 @@
-"""Environments of Gymnasium: made, looked over, played side by side, kept and taken up again.
+"""Environments of Gymnasium: made, described, stepped side by side, kept and taken up again.
 
-An environment takes the place of a dataset. Observations that are uint8 images are preprocessed as
-by Mnih et al. (2015), "Human-level control through deep reinforcement learning", Methods; all
-others become vectors of float32.
+Observations that are uint8 images are preprocessed as by Mnih et al. (2015), "Human-level control
+through deep reinforcement learning", Methods; all others become vectors.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from gradlab.data.dataset import Dataset, Schema
-from gradlab.data.pixels import STACK, frames_of
 from gradlab.errors import UserError, missing_extra, unknown
+from gradlab.rl.frames import STACK, preprocessed
+from gradlab.rl.snapshot import restore, snapshot
 
 SERVED = "CartPole-v1, Acrobot-v1, MountainCar-v0, LunarLander-v3 or any Atari game (ALE/Pong-v5)"
+LONGEST = 27_000
+"""Steps after which an episode is cut off if it has no shorter limit (half an hour of Atari)."""
+
 _PACKAGES = ("gymnasium", "ale-py", "Box2D")
 
 
@@ -69,7 +71,7 @@ def make(name: str, render: bool = False) -> Any:
                 raise unknown("environment", name, _names(gym, name)) from None
             raise missing_extra("ale-py", "games") from None
         raise unknown("environment", name, _names(gym, name)) from None
-    except Exception as error:  # an environment is a stranger's code
+    except Exception as error:  # an environment is code of others
         raise UserError(f"the environment {name} cannot be made: {error}") from None
     return _served(gym, env, name)
 
@@ -90,7 +92,7 @@ def _served(gym: Any, env: Any, name: str) -> Any:
         )
     space = env.observation_space
     if isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
-        return frames_of(gym, env, name)
+        return preprocessed(gym, env, name)
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
         return env
     try:
@@ -103,23 +105,30 @@ def _served(gym: Any, env: Any, name: str) -> Any:
     return gym.wrappers.FlattenObservation(env)
 
 
-def describe(name: str) -> Dataset:
-    """An environment as what is learnt from: a schema and a fingerprint, no splits.
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What is known of an environment before it is played in.
 
-    The fingerprint covers the environment's registered specification and the packages' versions.
+    shape: of an observation, (D,) or (4, 84, 84). scale: what observations are divided by, 255 for
+    bytes. actions: their names. The fingerprint covers the registered specification and the
+    versions of the packages.
     """
+
+    name: str
+    shape: tuple[int, ...]
+    scale: float
+    actions: tuple[str, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+def spec_of(name: str) -> EnvironmentSpec:
+    """The environment of a name, looked over; UserError as `make`."""
     env = make(name)
     try:
         space, base = env.observation_space, env.unwrapped
-        image = len(space.shape) > 1
-        count = int(env.action_space.n)
         meanings = getattr(base, "get_action_meanings", None)
-        schema = Schema(
-            kind="environment",
-            shape=(STACK, *space.shape) if image else space.shape,
-            target="action",
-            classes=tuple(meanings()) if meanings else tuple(str(i) for i in range(count)),
-        )
+        count = int(env.action_space.n)
         facts = {
             "id": env.spec.id if env.spec else name,
             "options": repr(sorted((env.spec.kwargs if env.spec else {}).items())),
@@ -127,14 +136,21 @@ def describe(name: str) -> Dataset:
             "versions": {package: _version(package) for package in _PACKAGES},
         }
         env.reset(seed=0)
-        notes = () if _snapshot(env) is not None else (
+        notes = () if snapshot(env) is not None else (
             f"{name} cannot be put back into a state in the middle of an episode: a resumed "
             "training goes on at the start of a new one, and is not bit for bit the unbroken one",
         )  # fmt: skip
     finally:
         env.close()
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
-    return Dataset(name, schema, {}, digest.hexdigest(), notes)
+    return EnvironmentSpec(
+        name,
+        (STACK, *space.shape) if len(space.shape) > 1 else tuple(space.shape),
+        255.0 if space.dtype == np.uint8 else 1.0,
+        tuple(meanings()) if meanings else tuple(str(i) for i in range(count)),
+        digest.hexdigest(),
+        notes,
+    )
 
 
 def _version(package: str) -> str:
@@ -144,24 +160,31 @@ def _version(package: str) -> str:
         return ""
 
 
+class Episode(NamedTuple):
+    """An episode that ended: the sum of its rewards, and its steps."""
+
+    total_reward: float
+    length: int
+
+
 class Step(NamedTuple):
-    """What a step of N environments gave; the rows of idle ones mean nothing."""
+    """What a step of N environments gave; the rows of inactive ones mean nothing."""
 
     frames: np.ndarray
     """N ...: what is seen next, before an ended episode gives way to a new one."""
     reward: np.ndarray
     """N, float32."""
-    terminal: np.ndarray
+    terminated: np.ndarray
     """N: nothing comes after this (or a life was lost), so its value is 0."""
-    ended: np.ndarray
-    """N: the episode is over, terminated or cut off by a time limit."""
+    done: np.ndarray
+    """N: the episode is over, terminated or truncated by a time limit."""
 
 
 class Environments:
-    """N environments of one kind, side by side; whoever has ended is begun anew.
+    """N environments of one kind, side by side; one whose episode has ended begins a new one.
 
     `seeds` are taken one for each episode. When they have run out, the environments draw from
-    their own generators (`endless`) or stand idle.
+    their own generators (`endless`) or stand still.
     """
 
     def __init__(
@@ -182,9 +205,12 @@ class Environments:
         self._stacked = np.zeros((count, STACK, *space.shape), dtype) if image else None
         self.active = np.ones(count, bool)
         self.returns, self.lengths = np.zeros(count), np.zeros(count, np.int64)
-        self.finished: list[tuple[float, int]] = []
-        """Return and length of the episodes that ended; whoever reads them empties the list."""
+        self.finished: list[Episode] = []
+        """The episodes that ended; whoever reads them empties the list."""
         self.played = 0
+        """Steps of all environments together."""
+        self.on_restart: Callable[[np.ndarray], object] = lambda frames: None
+        """Called with the frames that new episodes begin with, where a resume has to begin them."""
         for index in range(count):
             self._begin(index)
 
@@ -198,31 +224,31 @@ class Environments:
         count = len(self.envs)
         seen = self.frames.copy()
         reward = np.zeros(count, np.float32)
-        terminal, ended = np.zeros(count, bool), np.zeros(count, bool)
+        terminated, done = np.zeros(count, bool), np.zeros(count, bool)
         for index, action in enumerate(actions.tolist()):
             if not self.active[index]:
                 continue
             try:
                 found = self.envs[index].step(action + self._start)
-            except Exception as error:  # an environment is a stranger's code
+            except Exception as error:  # an environment is code of others
                 raise self._broken("a step", error) from error
-            seen[index], gain, terminated, truncated, info = found
+            seen[index], gain, ended, truncated, info = found
             reward[index] = gain
             self.returns[index] += gain
             self.lengths[index] += 1
-            terminal[index] = terminated or info.get("life_lost", False)
-            ended[index] = terminated or truncated or self.lengths[index] >= LONGEST
+            terminated[index] = ended or info.get("life_lost", False)
+            done[index] = ended or truncated or self.lengths[index] >= LONGEST
         self.played += int(self.active.sum())
         self.frames = seen
         if self._stacked is not None:
             self._stacked[:, :-1] = self._stacked[:, 1:]
             self._stacked[:, -1] = seen
-        if ended.any():
+        if done.any():
             self.frames = seen.copy()
-            for index in np.flatnonzero(ended).tolist():
-                self.finished.append((float(self.returns[index]), int(self.lengths[index])))
+            for index in np.flatnonzero(done).tolist():
+                self.finished.append(Episode(float(self.returns[index]), int(self.lengths[index])))
                 self._begin(index)
-        return Step(seen, reward, terminal, ended)
+        return Step(seen, reward, terminated, done)
 
     def _begin(self, index: int) -> None:
         """A new episode, unless the seeds have run out."""
@@ -232,7 +258,7 @@ class Environments:
             return
         try:
             frame, _ = self.envs[index].reset(seed=seed)
-        except Exception as error:  # an environment is a stranger's code
+        except Exception as error:  # an environment is code of others
             raise self._broken("the start of an episode", error) from error
         self.frames[index] = frame
         if self._stacked is not None:
@@ -256,7 +282,7 @@ class Environments:
     def state(self) -> dict[str, Any]:
         """All that the next step depends on; `inner` is None where it cannot be had."""
         state = {
-            "inner": [_snapshot(env) for env in self.envs],
+            "inner": [snapshot(env) for env in self.envs],
             "frames": torch.from_numpy(self.frames.copy()),
             "returns": torch.from_numpy(self.returns.copy()),
             "lengths": torch.from_numpy(self.lengths.copy()),
@@ -266,12 +292,17 @@ class Environments:
             state["stacked"] = torch.from_numpy(self._stacked.copy())
         return state
 
-    def load_state(self, state: dict[str, Any]) -> bool:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned.
 
-        False when the environments could not be put back: they are at the start of new episodes
-        then, by seeds that follow from the steps played.
+        Environments that could not be kept begin new episodes, by seeds that follow from the steps
+        played, and say so to `on_restart`.
         """
+        if len(state["inner"]) != len(self.envs):
+            raise UserError(
+                f"the checkpoint holds {len(state['inner'])} environments, expected "
+                f"{len(self.envs)}: it was edited, or is of another training"
+            )
         self.played = state["played"]
         self._seeds = iter(())
         if any(inner is None for inner in state["inner"]):
@@ -279,108 +310,12 @@ class Environments:
             self._seeds = iter(draws.integers(2**31, size=len(self.envs)).tolist())
             for index in range(len(self.envs)):
                 self._begin(index)
-            return False
+            self.on_restart(self.frames)
+            return
         for env, inner in zip(self.envs, state["inner"], strict=True):
-            _restore(env, inner)
+            restore(env, inner)
         self.frames = state["frames"].numpy().copy()
         self.returns = state["returns"].numpy().copy()
         self.lengths = state["lengths"].numpy().copy()
         if self._stacked is not None:
             self._stacked = state["stacked"].numpy().copy()
-        return True
-
-
-LONGEST = 27_000
-"""Steps after which an episode is cut off if it has no shorter limit (half an hour of Atari)."""
-
-
-def _layers(env: Any) -> Iterator[Any]:
-    """An environment's wrappers from the outside in, itself at last."""
-    while True:
-        yield env
-        if env is env.unwrapped:
-            return
-        env = env.env
-
-
-class _Unkept(Exception):
-    """A value that cannot be kept: a physics engine's world, an open file."""
-
-
-def _snapshot(env: Any) -> list[dict[str, Any]] | None:
-    """The attributes of an environment and its wrappers; None if one of them cannot be kept."""
-    try:
-        return [_attributes(layer) for layer in _layers(env)]
-    except _Unkept:
-        return None
-
-
-def _attributes(layer: Any) -> dict[str, Any]:
-    ale = getattr(layer, "ale", None) if layer is layer.unwrapped else None
-    if ale is not None:  # the console's own state, its generator included
-        saved = np.frombuffer(ale.cloneState(include_rng=True).serialize(), np.uint8)
-        return {
-            "ale": torch.from_numpy(saved.copy()),
-            "_np_random": _kept(layer.__dict__.get("_np_random")),
-        }
-    return {
-        key: _kept(value)
-        for key, value in vars(layer).items()
-        if key not in _FIXED and not callable(value)
-    }
-
-
-_FIXED = {"env", "spec", "_cached_spec", "observation_space", "action_space", "_saved_kwargs"}
-_FIXED |= {"_observation_space", "_action_space", "_metadata", "metadata", "render_mode"}
-
-
-def _kept(value: Any) -> Any:
-    """A value as a tree of JSON values and tensors, tagged by its kind; or raises `_Unkept`."""
-    if isinstance(value, np.random.Generator):
-        return {"generator": value.bit_generator.state}
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
-        tensor = torch.from_numpy(np.array(value))
-        return {"array": tensor, "scalar": isinstance(value, np.generic)}
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"float": str(value)}
-    if isinstance(value, list | tuple):
-        return {type(value).__name__: [_kept(item) for item in value]}
-    if isinstance(value, dict):
-        return {"dict": [[_kept(key), _kept(item)] for key, item in value.items()]}
-    raise _Unkept(type(value).__name__)
-
-
-def _given(tree: Any) -> Any:
-    """The value that `_kept` took apart."""
-    if not isinstance(tree, dict):
-        return tree
-    if "generator" in tree:
-        state = tree["generator"]
-        generator = np.random.Generator(getattr(np.random, state["bit_generator"])())
-        generator.bit_generator.state = state
-        return generator
-    if "array" in tree:
-        array = tree["array"].numpy().copy()
-        return array[()] if tree["scalar"] else array
-    if "float" in tree:
-        return float(tree["float"])
-    if "dict" in tree:
-        return {_given(key): _given(item) for key, item in tree["dict"]}
-    if "tuple" in tree:
-        return tuple(_given(item) for item in tree["tuple"])
-    return [_given(item) for item in tree["list"]]
-
-
-def _restore(env: Any, layers: list[dict[str, Any]]) -> None:
-    for layer, saved in zip(_layers(env), layers, strict=True):
-        attributes = dict(saved)
-        if "ale" in attributes:
-            blank = layer.ale.cloneState()
-            kind: Any = type(blank)
-            state = kind.__new__(kind)
-            state.__setstate__(attributes.pop("ale").numpy().tobytes())
-            layer.ale.restoreState(state)
-        for key, value in attributes.items():
-            setattr(layer, key, _given(value))
