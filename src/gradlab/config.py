@@ -6,6 +6,7 @@ every form are derived from these classes; nothing here imports torch.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -60,6 +61,25 @@ def _typed(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+LARGEST_SIDE = 4096
+"""Pixels."""
+
+
+def _image_size(value: Any) -> int | str:
+    """A side in pixels, or WIDTHxHEIGHT; a square is always written as its side."""
+    found = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", str(value).strip().lower())
+    width, height = (int(side or found[1]) for side in found.groups()) if found else (-1, -1)
+    least = 1 if found and found[2] else 0
+    if not least <= min(width, height) <= max(width, height) <= LARGEST_SIDE:
+        raise ValueError(
+            f"expected the side in pixels (32) or WIDTHxHEIGHT (64x48), of at most {LARGEST_SIDE}"
+        )
+    return width if width == height else f"{width}x{height}"
+
+
+ImageSize = Annotated[int | str, BeforeValidator(_image_size)]
+
+
 class DataConfig(Config):
     """Where the examples come from, and how they become three splits."""
 
@@ -73,16 +93,22 @@ class DataConfig(Config):
     test: float = Field(0.15, ge=0, lt=1, description="share held out when there is no test")
     split_seed: int = Field(0, ge=0, description="owner of the random split; not the run's seed")
     limit: int = Field(0, ge=0, description="keep so many training examples (0: all of them)")
-    image_size: int = Field(0, ge=0, description="height and width in pixels (0: as they are)")
+    image_size: ImageSize = Field(
+        0, description="pixels: the side of a square (32) or WIDTHxHEIGHT (64x48); 0: as they are"
+    )
     channels: Annotated[Literal[0, 1, 3], BeforeValidator(_typed)] = Field(
         0, description="1 grey, 3 colour (0: as they are)"
+    )
+    unreadable: Literal["refuse", "skip"] = Field(
+        "refuse", description="what becomes of images that cannot be read"
     )
     augment: Augment = Field(Augment(), description="random changes of the training images")
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width that images are brought to; None: as they are."""
-        return (self.image_size, self.image_size) if self.image_size else None
+        sides = [int(side) for side in str(self.image_size).split("x")]
+        return (sides[-1], sides[0]) if sides[0] else None
 
 
 class OptimizerConfig(Config):

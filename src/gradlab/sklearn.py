@@ -53,7 +53,7 @@ from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.values import Values
 from gradlab.data.splits import finish
-from gradlab.engine import Interrupted, RunFolder, fit, pack, seeded
+from gradlab.engine import Interrupted, Progress, RunFolder, fit, pack, seeded
 from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.runs import load
@@ -345,7 +345,7 @@ class _InMemory(RunFolder):
         return False
 
     def save(
-        self, which: Literal["last", "best"], progress: dict[str, Any], state: dict[str, Any]
+        self, which: Literal["last", "best"], progress: Progress, state: dict[str, Any]
     ) -> None:
         if which == "best":
             self.best = {name: value.detach().clone() for name, value in state["model"].items()}

@@ -54,9 +54,7 @@ def _reviews(config: DataConfig) -> Source:
         words = [*rng.choice(own.split(), 5), *rng.choice(other.split(), 1), f"n{number}"]
         texts.append(" ".join(rng.permutation(words)[: 3 + number % 5]))
         labels.append(label)
-    schema = Schema(
-        inputs={"text": Text()}, targets={"label": Label(classes=("bad", "good"))}
-    )
+    schema = Schema(inputs={"text": Text()}, targets={"label": Label(classes=("bad", "good"))})
     split = Split({"text": Listed(texts), "label": Dense(np.array(labels))})
     return Source("reviews", schema, {"train": split}, stratify="label", order="length")
 

@@ -56,7 +56,11 @@ def _cases() -> dict[str, Case]:
         "table": Case(Table(), Frame(frame), [{"a": "3", "b": "x"}]),
         "label": Case(Label(), Dense(np.array(["cat", "dog", "eel"] * 8))),
         "number": Case(Number(), Dense(RNG.normal(9, 4, COUNT).astype(np.float32))),
-        "text": Case(Text(), Listed([f"w{i % 5} is w{i % 3} " * (1 + i % 4) for i in range(COUNT)]), ["w1 is new"]),
+        "text": Case(
+            Text(),
+            Listed([f"w{i % 5} is w{i % 3} " * (1 + i % 4) for i in range(COUNT)]),
+            ["w1 is new"],
+        ),
         "boxes": Case(Boxes(height=6, width=9), Listed(boxes)),
     }
 
@@ -219,7 +223,12 @@ def test_boxes_follow_the_mirrored_and_moved_image():
     moved = 0
     for picture, found in zip(batch["image"], batch["boxes"], strict=True):
         rows, columns = torch.nonzero(picture[0], as_tuple=True)
-        expected = [columns.min() / 20, rows.min() / 10, (columns.max() + 1) / 20, (rows.max() + 1) / 10]
+        expected = [
+            columns.min() / 20,
+            rows.min() / 10,
+            (columns.max() + 1) / 20,
+            (rows.max() + 1) / 10,
+        ]
         assert found[0].tolist() == pytest.approx([float(value) for value in expected], abs=1e-6)
         moved += found[0].tolist() not in [pytest.approx(b[0]) for b in boxes]
     assert moved > COUNT // 3

@@ -121,6 +121,16 @@ def test_plateau_lowers_the_rate_after_its_patience_and_once_for_each_epoch():
     assert rates == pytest.approx([0.05, 0.05, 0.05, 0.025, 0.025, 0.0125])
 
 
+def test_plateau_takes_no_loss_that_is_not_finite_for_the_best():
+    update = updater(network(), schedule=ScheduleConfig(name="plateau", patience=1, gamma=0.5))
+    for epoch, value in enumerate([math.nan, -math.inf, 0.9, math.nan, 0.8]):
+        update.observe(epoch, value)
+    assert update.plateau == {"epoch": 4, "best": 0.8, "stale": 0, "factor": 0.5}
+    again = updater(network(), schedule=ScheduleConfig(name="plateau"))
+    again.load_state(update.state())
+    assert again.plateau == update.plateau
+
+
 def test_schedules_against_their_formulas():
     def rates(name, **options):
         config = ScheduleConfig(name=name, **options)

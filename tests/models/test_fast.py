@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from gradlab.models import create, initial
@@ -46,3 +47,10 @@ def test_in_evaluation_an_image_and_its_mirror_image_are_averaged():
             model(x), (model.forward_once(x) + model.forward_once(x.flip(3))) / 2
         )
         assert not torch.equal(model.forward_once(x), model.forward_once(x.flip(3)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 40), (40, 8)])
+def test_the_smaller_side_decides_how_the_maps_are_pooled(height, width):
+    model = create("cifar_fast", inputs=(1, height, width), outputs=3, widths=(8, 8, 8, 8)).eval()
+    with torch.no_grad():
+        assert model(torch.randn(2, 1, height, width)).isfinite().all()

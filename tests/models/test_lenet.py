@@ -99,7 +99,7 @@ def test_28_pixels_become_32_by_repeating_the_edge():
     assert torch.equal(out[..., 2:30, 2:30], x)
     assert torch.equal(out[..., 0, 2:30], x[..., 0, :])
     assert (out[..., :3, :3] == x[..., 0, 0]).all()
-    for height, width in ((8, 8), (28, 40), (40, 32)):
+    for height, width in ((8, 8), (40, 28), (40, 32)):
         assert to32(torch.rand(1, 1, height, width)).shape == (1, 1, 32, 32)
 
 

@@ -34,6 +34,15 @@ def test_the_sides_of_the_stages(size, sides):
     assert found == sides
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(60, 300, 3), (300, 60, 3), (64, 300, 7), (64, 64, 7)]
+)
+def test_the_smaller_side_chooses_the_stem(height, width, size):
+    with torch.device("meta"):
+        model = create("resnet18", inputs=(3, height, width), outputs=10)
+    assert model.conv1.kernel_size == (size, size)
+
+
 def silence_residuals(model: nn.Module) -> None:
     """Makes the last normalisation of each unit's path give 0."""
     for name, parameter in model.named_parameters():

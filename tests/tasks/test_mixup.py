@@ -58,7 +58,9 @@ def test_examples_and_partners_are_mixed_by_the_same_share():
             (partner,) = (
                 j
                 for j in range(len(batch))
-                if torch.allclose(batch["x"][i], share * before["x"][i] + (1 - share) * before["x"][j])
+                if torch.allclose(
+                    batch["x"][i], share * before["x"][i] + (1 - share) * before["x"][j]
+                )
             )
             assert batch.mix.others["y"][i] == before["y"][partner]
 
@@ -70,7 +72,9 @@ def test_the_draws_are_a_function_of_seed_epoch_and_place():
     again = loaded(y, seed=3)
     again.load_state({"epoch": 2, "index": 1})
     for one, other in zip(whole[1:], again.batches(2), strict=True):
-        assert torch.equal(one["x"], other["x"]) and torch.equal(one.mix.others["y"], other.mix.others["y"])
+        assert torch.equal(one["x"], other["x"]) and torch.equal(
+            one.mix.others["y"], other.mix.others["y"]
+        )
         assert one.mix.share == other.mix.share
     assert whole[0].mix.share != next(iter(loaded(y, seed=4).batches(2))).mix.share
 
@@ -120,7 +124,9 @@ def test_the_loss_is_that_of_both_labels_one_by_one(name, fields):
     made = task(name, **fields)
     batch = next(iter(made.batches(0)))
     made.model.eval()  # no dropout
-    assert 0 < float(batch.mix.share) < 1 and not torch.equal(batch["label"], batch.mix.others["label"])
+    assert 0 < float(batch.mix.share) < 1 and not torch.equal(
+        batch["label"], batch.mix.others["label"]
+    )
     expected = one_by_one(made, batch, made.forward(batch))
     torch.testing.assert_close(made.loss(batch), expected)
 

@@ -151,7 +151,8 @@ def test_auxiliary_heads_count_three_tenths():
     torch.manual_seed(3)
     logits, aux1, aux2 = task.forward(batch)
     main, one, two = (
-        nn.functional.cross_entropy(o, batch["label"], label_smoothing=0.1) for o in (logits, aux1, aux2)
+        nn.functional.cross_entropy(o, batch["label"], label_smoothing=0.1)
+        for o in (logits, aux1, aux2)
     )
     expected = (main + 0.3 * (one + two)).detach()
     assert float(value.detach()) == pytest.approx(float(expected), rel=1e-4)

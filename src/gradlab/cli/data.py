@@ -15,7 +15,9 @@ def data_list(*, json: Json = False) -> None:
     """List the named datasets."""
     from gradlab.data.sources import datasets, is_here
 
-    rows = [(name, (datasets[name].__doc__ or "").split("\n")[0], is_here(name)) for name in datasets]
+    rows = [
+        (name, (datasets[name].__doc__ or "").split("\n")[0], is_here(name)) for name in datasets
+    ]
     printing.emit(
         {"datasets": [{"name": n, "summary": said, "here": here} for n, said, here in rows]},
         json,
@@ -54,8 +56,8 @@ def data_check(data: str, /, *, json: Json = False, **fields: Fields) -> None:
 
 @app.command(name="clear")
 def data_clear(*, json: Json = False) -> None:
-    """Remove the photos that are kept decoded; they are decoded again when they are needed."""
-    from gradlab.data.image_cache import cache_folder, trim
+    """Remove the images that are kept decoded; they are decoded again when they are needed."""
+    from gradlab.data.image_store import cache_folder, trim
 
     removed, used = trim(0)
     record = {"folder": str(cache_folder()), "removed_bytes": removed, "entries_in_use": used}

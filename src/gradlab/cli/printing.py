@@ -36,8 +36,8 @@ def answer(found: Any, out: Path | None, as_json: bool) -> None:
     record = {**found.to_dict(), "out": None if out is None else str(out)}
 
     def show() -> None:
-        for header, rows in found.tables():
-            table(header, rows)
+        for shown in found.tables():
+            table(shown.header, shown.rows)
         if out is not None:
             say(f"written: {out}")
 
@@ -148,7 +148,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*(Text(printable(name)) for name in header), box=box.SIMPLE_HEAD)
+    drawn = Table(box=box.SIMPLE_HEAD)
+    for name in header:
+        drawn.add_column(Text(printable(name)))
     for row in rows:
         drawn.add_row(*(Text(printable(str(cell))) for cell in row))
     console = Console()

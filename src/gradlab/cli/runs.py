@@ -84,7 +84,8 @@ def list_runs(
     recipe: Annotated[str | None, Parameter(help="only runs of this recipe")] = None,
     data: Annotated[str | None, Parameter(help="only runs on this dataset")] = None,
     state: Annotated[
-        Literal["finished", "stopped", "training", "unreadable"] | None, Parameter(help="only these")
+        Literal["finished", "stopped", "training", "unreadable"] | None,
+        Parameter(help="only these"),
     ] = None,
     sort: Annotated[str, Parameter(help="created, name, recipe, data, seconds or a metric")] = (
         "created"

@@ -88,7 +88,8 @@ def reproduce(
     **fields: Fields,
 ) -> None:
     """Run a recipe over several seeds and compare with its published targets."""
-    from gradlab.workflows.reproduce import HEADER, reproduce as run_all
+    from gradlab.workflows.reproduce import HEADER
+    from gradlab.workflows.reproduce import reproduce as run_all
 
     given = {**machine.given, **dotted(fields)}
     rows = run_all(recipe, data=data, seeds=seeds, out=out, results=results, **given)

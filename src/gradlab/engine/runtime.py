@@ -7,7 +7,6 @@ it is entered.
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gradlab.config import Runtime
 from gradlab.errors import UserError
+from gradlab.machine import cores
+from gradlab.machine import threads as allowed
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -100,7 +101,7 @@ def resolve(runtime: Runtime, model: nn.Module, example: Sequence[Any], batch_si
         worth = cost >= WORTH_BFLOAT16 and has_bfloat16(device)
         precision = "bfloat16" if worth else "float32"
     if not threads:
-        threads = _available() if cost * batch_size >= WORTH_THREADS else 1
+        threads = allowed() if cost * batch_size >= WORTH_THREADS else 1
     return Setup(device, precision, threads)
 
 
@@ -120,18 +121,6 @@ def device_of(name: str) -> torch.device:
             "use --device cpu or auto"
         )
     return device
-
-
-def _available() -> int:
-    """Threads that a person allows, as OMP_NUM_THREADS says, else one for each processor."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdecimal() and int(given) else cores()
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def has_bfloat16(device: torch.device) -> bool:

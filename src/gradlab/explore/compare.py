@@ -15,6 +15,7 @@ from gradlab.errors import UserError
 from gradlab.measures import measure
 from gradlab.runs import load
 from gradlab.runs.run import Run
+from gradlab.tasks.evaluation import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ class Comparison:
             },
         }
 
-    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    def tables(self) -> list[Table]:
         """The fields that differ, then the metrics; the best of each row has a star."""
         names = tuple(Path(run).name for run in self.runs)
         different = [(name, *map(_text, values)) for name, values in self.differences.items()]
@@ -52,7 +53,10 @@ class Comparison:
         ]
         if not different:
             different = [("the recipes are the same", *("" for _ in names))]
-        return [(("field", *names), different), (("metric", *names), reached)]
+        return [
+            Table(("field", *names), tuple(different)),
+            Table(("metric", *names), tuple(reached)),
+        ]
 
     def figure(self) -> Figure:
         """A panel for each metric that was logged, a line for each run: val as it is, train thin."""
@@ -149,6 +153,4 @@ def _starred(name: str, values: Sequence[float | None]) -> list[str]:
     best = None
     if known.goal and len(set(given)) > 1:
         best = max(given) if known.goal == "max" else min(given)
-    return [
-        "" if v is None else known.text(v) + (" *" if v == best else "") for v in values
-    ]
+    return ["" if v is None else known.text(v) + (" *" if v == best else "") for v in values]

@@ -21,6 +21,7 @@ from torch.nn import functional
 from gradlab.models import Shape, models
 from gradlab.models.sizes import Widths, check_images
 
+Maps = Annotated[Widths, Field(min_length=1, description="maps of each stage")]
 PATCH = 2
 """Height and width of the patches that the first layer whitens."""
 
@@ -133,16 +134,7 @@ class FastNet(nn.Module):
 
 
 @models.register("cifar_fast")
-def cifar_fast(
-    inputs: Shape,
-    outputs: int,
-    *,
-    widths: Annotated[Widths, Field(min_length=1, description="maps of each stage")] = (
-        64,
-        256,
-        256,
-    ),
-) -> FastNet:
+def cifar_fast(inputs: Shape, outputs: int, *, widths: Maps = (64, 256, 256)) -> FastNet:
     """A network for small images that learns in a few epochs."""
     channels, *sides = check_images(inputs)
     # Three times half of a very small image must still leave a pixel.

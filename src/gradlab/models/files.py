@@ -43,7 +43,9 @@ def hash_of(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def create_from(name: str, inputs: Shape, outputs: int, *, sha256: str = "", **options: Any) -> nn.Module:
+def create_from(
+    name: str, inputs: Shape, outputs: int, *, sha256: str = "", **options: Any
+) -> nn.Module:
     """The network that a function in a file makes; `sha256` is the one that the file must have.
 
     The function gets `inputs` (the shape of an example), `outputs` (how many numbers are asked

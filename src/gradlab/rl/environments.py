@@ -246,9 +246,7 @@ class Environments:
         if done.any():
             self.frames = seen.copy()
             for index in np.flatnonzero(done).tolist():
-                self.finished.append(
-                    Episode(float(self.returns[index]), int(self.lengths[index]))
-                )
+                self.finished.append(Episode(float(self.returns[index]), int(self.lengths[index])))
                 self._begin(index)
         return Step(seen, reward, terminated, done)
 

@@ -124,7 +124,7 @@ class ReconstructionCollector(Collector):
 class Autoencoder(Supervised):
     """Mean squared error between input and output; targets, where there are any, are not read."""
 
-    serves = frozenset({"init", "weights", "augment", "updates", "accumulate"})
+    serves = frozenset({"init", "weights", "augment", "updates", "accumulate", "dataset"})
     monitor = "mse"
     metrics = (Loss, ReconstructionError)
     collectors = (ReconstructionCollector,)

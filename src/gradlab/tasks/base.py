@@ -40,6 +40,14 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "augment": ("data.augment",),
     "updates": ("plan.updates",),
     "accumulate": ("plan.accumulate",),
+    "dataset": (
+        "data.target",
+        "data.target_kind",
+        "data.limit",
+        "data.image_size",
+        "data.channels",
+        "data.unreadable",
+    ),
 }
 """Parts of a recipe that not every task has a use for, and their fields."""
 
@@ -191,7 +199,7 @@ class Task(ABC):
     def settle(self, steps: int) -> None:
         """Write out the plan: the epochs, the metric that decides, and which way it improves."""
         plan = self.recipe.plan
-        known = [*dict.fromkeys((self.monitor, *(metric.name for metric in self.metrics)))]
+        known = self.metric_names()
         name = plan.monitor or self.monitor
         if name not in known:
             raise UserError(f"plan.monitor: no metric {name!r}; found {', '.join(known)}")
@@ -202,6 +210,15 @@ class Task(ABC):
             "updates": 0,
         }
         self.recipe = self.recipe.model_copy(update={"plan": plan.model_copy(update=changes)})
+        if self.recipe.schedule.name == "plateau" and "loss" not in known:
+            raise UserError(
+                "the schedule 'plateau' needs a loss on val, which this task has not: choose "
+                "another schedule"
+            )
+
+    def metric_names(self) -> list[str]:
+        """The names of all metrics that an evaluation may give, the one that decides first."""
+        return [*dict.fromkeys((self.monitor, *(metric.name for metric in self.metrics)))]
 
     @property
     def plan(self) -> Plan:
@@ -331,12 +348,7 @@ class Task(ABC):
     def _tell_schedules(self, metrics: Mapping[str, float]) -> None:
         """A schedule that waits for the loss to stand still is told of it, once an epoch."""
         for part in self.parts.values():
-            if isinstance(part, Updater) and part.schedule.name == "plateau":
-                if "loss" not in metrics:
-                    raise UserError(
-                        "the schedule 'plateau' needs a loss on val, which this task has not: "
-                        "choose another schedule"
-                    )
+            if isinstance(part, Updater) and "loss" in metrics:
                 part.observe(self.epoch, metrics["loss"])
 
     @property

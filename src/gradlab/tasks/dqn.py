@@ -163,6 +163,10 @@ class DQN(Task):
         """Rounds in an epoch."""
         return self._steps
 
+    def metric_names(self) -> list[str]:
+        """Those of `summary`."""
+        return ["return", "return_std", "length"]
+
     def has(self, split: str) -> bool:
         """There is no training split: val and test are episodes begun by seeds of their own."""
         return split in self.episodes

@@ -44,7 +44,7 @@ _BLOCK = 256  # images that are made at a time
 class Gan(Task):
     """Images like those of the dataset, made from latent vectors; classes are not looked at."""
 
-    serves = frozenset({"init", "weights", "augment", "updates", "accumulate"})
+    serves = frozenset({"init", "weights", "augment", "updates", "accumulate", "dataset"})
     monitor = "frechet"
 
     def __init__(

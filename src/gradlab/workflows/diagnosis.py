@@ -19,8 +19,8 @@ def first_fault(task: Task, folder: RunFolder, step: int) -> str:
     """
     progress, state = folder.load("last")
     task.load_state(state)
-    steps = step + 1 - progress["step"]
-    batches = task.batches(progress["epoch"])
+    steps = step + 1 - progress.step
+    batches = task.batches(progress.epoch)
     for batch in islice(batches, max(steps - 2, 0)):
         task.step(batch)
     with torch.enable_grad(), watch(task.model) as found:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gradlab import machine
 from gradlab.config import DataConfig
 from gradlab.data.dataset import Source
-from gradlab.data.sources import load, source
+from gradlab.data.sources import arrays, load, source
 from gradlab.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -16,9 +18,9 @@ IMAGES = RNG.integers(0, 256, (6, 8, 8, 3), np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 
 
-def made(folder: Path, config: dict[str, Any] | None = None, **arrays: Any) -> Source:
+def made(folder: Path, config: dict[str, Any] | None = None, **given: Any) -> Source:
     path = folder / "set.npz"
-    np.savez(path, **arrays)
+    np.savez(path, **given)
     return source(DataConfig(name=str(path), **(config or {})))
 
 
@@ -43,7 +45,9 @@ def test_images_in_another_form(tmp_path: Path) -> None:
     got = made(tmp_path, {"image_size": 4, "channels": 1}, x=IMAGES, y=LABELS)
     assert got.parts["train"].x.shape == (6, 4, 4, 1) and got.schema.shape == (1, 4, 4)
     oblong = made(tmp_path, x=RNG.integers(0, 256, (6, 8, 12), np.uint8), y=LABELS)
-    assert oblong.schema.shape == (1, 8, 8) and "12x8" in oblong.notes[0]
+    assert oblong.schema.shape == (1, 8, 12) and oblong.notes == ()
+    small = made(tmp_path, {"image_size": "4x5"}, x=oblong.parts["train"].x, y=LABELS)
+    assert small.schema.shape == (1, 5, 4) and "12x8" in small.notes[0]
     clear = np.zeros((6, 8, 8, 4), np.uint8)
     got = made(tmp_path, x=clear, y=LABELS)
     assert got.schema.shape == (3, 8, 8) and got.parts["train"].x.min() == 255
@@ -83,6 +87,96 @@ def test_names_of_the_classes(tmp_path: Path) -> None:
     assert got.parts["train"].y.tolist() == LABELS.tolist()
 
 
+def test_no_classes_where_the_task_asks_for_none(tmp_path: Path) -> None:
+    none = {"target_kind": "none"}
+    bare = made(tmp_path, none, x=IMAGES)
+    assert (bare.schema.target, bare.schema.classes) == ("none", ())
+    assert np.array_equal(bare.parts["train"].x, IMAGES)
+    split = made(tmp_path, none, x_train=IMAGES, x_val=IMAGES[:2])
+    assert {name: len(part) for name, part in split.parts.items()} == {"train": 6, "val": 2}
+    one = made(tmp_path, none, x=IMAGES, y=np.full(6, 3))
+    assert (one.schema.target, one.schema.classes) == ("class", ("3",))
+    cut = load(DataConfig(name=str(tmp_path / "set.npz"), target_kind="none"))
+    assert sum(cut.counts.values()) == 6
+    with pytest.raises(UserError, match="none for val"):
+        made(tmp_path, none, x_train=IMAGES, y_train=LABELS, x_val=IMAGES)
+
+
+def test_what_y_is_may_be_said(tmp_path: Path) -> None:
+    x = RNG.normal(size=(6, 5))
+    rating = made(tmp_path, {"target_kind": "number"}, x=x, y=LABELS)
+    assert rating.schema.target == "number" and rating.parts["train"].y.tolist() == LABELS.tolist()
+    classes = made(tmp_path, {"target_kind": "class"}, x=x, y=LABELS.astype(float))
+    assert classes.schema.classes == ("0", "1", "2")
+    with pytest.raises(UserError, match="y holds fractions: expected class numbers"):
+        made(tmp_path, {"target_kind": "class"}, x=x, y=LABELS / 2)
+
+
+def npz(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return path
+
+
+def header(descr: str, shape: tuple[int, ...], version: int = 1) -> bytes:
+    said = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode() + b"\n"
+    size = len(said).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + size + said
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (header("<f8", (10**6, 10**6)) + bytes(80), "8,000,000,000,000 bytes, but 80 follow"),
+        (header("<U100000000", (6,)) + bytes(24), "2,400,000,000 bytes, but 24 follow"),
+        (header("<i8", (-6,)) + bytes(48), "damaged"),
+        (header("<i8", (7,)) + bytes(48), "56 bytes, but 48 follow"),
+        (header("<i8", (5,)) + bytes(48), "40 bytes, but 48 follow"),
+        (header("|O", (6,)) + bytes(48), "Python objects"),
+        (header("<i8", (6,), version=3) + bytes(48), r"of the format \(3, 0\)"),
+        (header("<i8", (6,))[:20], "cannot be read"),
+        (header("(" * 5000, (6,)), "cannot be read"),
+        (b"no array", "cannot be read"),
+        (b"", "cannot be read"),
+    ],
+)
+def test_arrays_that_are_not_what_they_say(tmp_path: Path, content: bytes, message: str) -> None:
+    good = header("|u1", (6, 8, 8)) + bytes(6 * 64)
+    path = npz(tmp_path / "set.npz", {"x": good, "y": content})
+    with pytest.raises(UserError, match=message) as error:
+        source(DataConfig(name=str(path)))
+    assert "set.npz" in str(error.value) and len(str(error.value)) < 500
+
+
+def test_arrays_that_do_not_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = npz(tmp_path / "set.npz", {"x": header("<f8", (6, 10_000)) + bytes(480_000)})
+    monkeypatch.setattr(machine, "memory", lambda: 900_000)
+    monkeypatch.setattr(arrays.npy, "read_array", None)  # nothing is read of it
+    with pytest.raises(UserError, match=r"its arrays take 0\.0 GB of memory, .* are free"):
+        source(DataConfig(name=str(path)))
+
+
+def test_an_npz_of_an_unknown_version_or_compression(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", x=IMAGES, y=LABELS)
+    whole = (tmp_path / "set.npz").read_bytes()
+    for place, value in ((6, 99), (10, 77), (8, 1)):  # version, compression, encrypted
+        content = bytearray(whole)
+        start = content.find(b"PK\x01\x02")
+        content[start + place] = value
+        (tmp_path / "set.npz").write_bytes(content)
+        with pytest.raises(UserError, match=r"set\.npz cannot be read"):
+            source(DataConfig(name=str(tmp_path / "set.npz")))
+
+
+def test_classes_that_are_no_text(tmp_path: Path) -> None:
+    names = np.array(["ant", "caf\udce9", "bee"])
+    with pytest.raises(UserError, match=r"'caf\\xe9' is no text"):
+        made(tmp_path, x=IMAGES, y=LABELS, classes=names)
+
+
 def test_load_cuts_the_splits(tmp_path: Path) -> None:
     x = RNG.integers(0, 256, (40, 8, 8), np.uint8)
     np.savez(tmp_path / "set.npz", x=x, y=np.arange(40) % 2)
@@ -117,10 +211,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arrays", "message"), BAD)
-def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("given", "message"), BAD)
+def test_arrays_that_do_not_fit(tmp_path: Path, given: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
-        made(tmp_path, **arrays)
+        made(tmp_path, **given)
     assert "set.npz" in str(error.value)
 
 

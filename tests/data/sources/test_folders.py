@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 import zipfile
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradlab import machine
 from gradlab.config import DataConfig
+from gradlab.data import image_cache
 from gradlab.data.dataset import Dataset, Source
-from gradlab.data.sources import examine, folders, load, source
+from gradlab.data.sources import examine, folders, listing, load, source
 from gradlab.errors import UserError
 
+Usage = namedtuple("Usage", "total used free")
 COLOURS = {"ants": (255, 0, 0), "bees": (0, 255, 0), "cats": (0, 0, 255)}
 
 
@@ -152,7 +156,7 @@ def test_links_in_an_archive_are_left_out(tmp_path: Path) -> None:
 
 
 def test_huge_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(listing, "LARGEST_FILE", 1000)
     files = {**plain("ants", "bees"), "ants/big.png": bytes(5000)}
     refused(write_zip(tmp_path / "a.zip", files), "ants/big.png", "5,000 bytes")
     refused(write_tar(tmp_path / "a.tar.xz", files), "ants/big.png", "5,000 bytes")
@@ -215,6 +219,28 @@ def test_images_of_many_kinds(tmp_path: Path) -> None:
         assert words in said
     small = read(tmp_path, image_size=5, channels=1)
     assert small.parts["train"].x.shape == (6, 5, 5, 1) and small.schema.shape == (1, 5, 5)
+
+
+def test_images_of_one_size_stay_as_they_are(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.png": png(n, (12, 8), "L") for name in "ab" for n in range(3)}
+    made = read(write(tmp_path, files))
+    assert made.schema.shape == (1, 8, 12) and made.notes == ()
+    assert made.parts["train"].x.shape == (6, 8, 12, 1)
+    assert read(tmp_path, image_size="6x10").parts["train"].x.shape == (6, 10, 6, 1)
+
+
+def test_it_is_said_what_large_images_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "set", plain("ants", "bees"))
+    monkeypatch.setenv("GRADLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(machine, "memory", lambda: 1000)
+    monkeypatch.setattr(folders, "MUCH", 4 * 1000 * 1000 * 3)
+    made = read(tmp_path / "set", image_size=1000)  # on the disk: it need not fit into memory
+    assert made.notes[-1] == "images: 4 of this size take 0.0 GB"
+    monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda folder: Usage(1, 1, 1000))
+    with pytest.raises(UserError) as error:
+        read(tmp_path / "set", image_size=1001)
+    for words in ("4 images of 1001x1001", "choose a smaller --data.image_size", "GRADLAB_CACHE"):
+        assert words in str(error.value)
 
 
 def test_grey_images_have_one_channel(tmp_path: Path) -> None:
@@ -375,8 +401,8 @@ def test_cifar10_jpeg() -> None:
     path = Path(os.environ.get("GRADLAB_DATA", "absent")) / "cifar10" / "cifar10_jpeg.tar.xz"
     if not path.is_file():
         pytest.skip("cifar10_jpeg.tar.xz is not in the cache (GRADLAB_DATA)")
-    listing = folders._list_tar(path)  # decoding all of it takes seconds
-    items, notes = folders.arrange(listing)
+    with listing.opened(path) as found:  # decoding all of it takes seconds
+        items, notes = folders.arrange(found)
     assert len(items) == 60000 and notes == ()
     assert sum(split == "train" for split, _, _ in items) == 50000
     assert len({label for _, label, _ in items}) == 10

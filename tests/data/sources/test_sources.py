@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradlab import machine
 from gradlab.config import DataConfig
 from gradlab.data import sources
 from gradlab.data.sources import datasets, get, load, source
@@ -67,6 +68,13 @@ def test_named_images_in_another_form() -> None:
     assert made.notes == ("images: all 8x8, brought to 16x16, colour",)
     assert np.array_equal(made.parts["train"].y, plain.parts["train"].y)
     assert source(DataConfig(name="digits", image_size=8)).parts["train"].x.shape[1:] == (8, 8, 1)
+    assert source(DataConfig(name="digits", image_size="12x9")).schema.shape == (1, 9, 12)
+
+
+def test_images_that_do_not_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 20 * 10**9)
+    with pytest.raises(UserError, match=r"1,797 images of 4000x4000 .* 28\.8 GB .* 20\.0 GB"):
+        source(DataConfig(name="digits", image_size=4000))
 
 
 def test_load_completes_the_splits() -> None:

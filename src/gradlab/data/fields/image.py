@@ -16,11 +16,13 @@ import torch
 from pydantic import Field as Described
 from torch import Tensor
 
+from gradlab import paths
 from gradlab.data import decode
 from gradlab.data.augment import Draws, apply
 from gradlab.data.columns import Column, Dense, DenseTensor, Rows
 from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Picture
+from gradlab.data.kinds import IMAGES, kind_of
 from gradlab.errors import UserError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -103,8 +105,8 @@ class Image(Field):
         form, channels = (self.height, self.width), self.channels
         for kind, group in groupby(enumerate(items, 1), lambda item: _kind(item[1])):
             if kind == "path":
-                paths = [path for _, given in group for path in image_files(given)]
-                files = [decode.ImageFile.at(path) for path in paths]
+                found = [path for _, given in group for path in image_files(given)]
+                files = [decode.ImageFile.at(path) for path in found]
                 x, looks = decode.decode_all(files, decode.survey(files), form, channels)
                 if any(look.error for look in looks):
                     raise decode.unreadable("predict", looks)
@@ -116,9 +118,9 @@ class Image(Field):
                     yield self._picture(item, where)
                 else:
                     images = _array(item, where)
-                    found = images.shape[-1]
-                    note = f"{where}: {found} channels, made {channels}"
-                    said = () if found == channels else (note,)
+                    count = images.shape[-1]
+                    note = f"{where}: {count} channels, made {channels}"
+                    said = () if count == channels else (note,)
                     yield decode.refit(images, form, channels), (), said
 
     def _picture(
@@ -185,24 +187,24 @@ def image_files(given: str | os.PathLike[str]) -> list[Path]:
     """
     from gradlab.data.sources.folders import image_paths
 
-    path = Path(given).expanduser()
+    path = paths.given(given, "predict")
     if path.is_dir():
         found = image_paths(path)
     elif path.exists():
         return [path]
     elif glob.has_magic(str(path)):
         matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
-        found = sorted(file for file in matches if file.suffix.lower() in decode.SUFFIXES)
+        found = sorted(file for file in matches if kind_of(file) == "image")
     else:
         raise UserError(f"there is no file {path}")
     if not found:
-        raise UserError(f"{path} has no image; kinds that are read: {' '.join(decode.SUFFIXES)}")
+        raise UserError(f"{path} has no image; kinds that are read: {' '.join(IMAGES)}")
     return found
 
 
 def _kind(item: Any) -> str:
     if isinstance(item, str | os.PathLike):
-        return "array" if Path(item).suffix.lower() == ".npz" else "path"
+        return "array" if kind_of(item) == "arrays" else "path"
     return "picture" if isinstance(item, PIL.Image.Image) else "array"
 
 

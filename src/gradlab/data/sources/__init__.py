@@ -6,18 +6,16 @@ import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gradlab import paths
 from gradlab.config import DataConfig
-from gradlab.data.dataset import Dataset, Schema, Source, Split
 from gradlab.data.columns import Dense
+from gradlab.data.dataset import Dataset, Schema, Source, Split
 from gradlab.data.fields.image import Image
+from gradlab.data.kinds import ARRAYS, TABLES, archive_format, kind_of
 from gradlab.data.splits import finish
 from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
-
-if TYPE_CHECKING:
-    from gradlab.data.sources.folders import Photo
 
 datasets: Registry[Callable[[DataConfig], Source]] = Registry(
     "dataset",
@@ -28,8 +26,6 @@ datasets: Registry[Callable[[DataConfig], Source]] = Registry(
     ),
 )
 """The named sets; each entry reads its set as a `Source`."""
-
-TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def load(config: DataConfig) -> Dataset:
@@ -45,34 +41,26 @@ def source(config: DataConfig) -> Source:
     if config.name in datasets:
         return _fitted(datasets[config.name](config), config)
     path = _path(config)
+    kind = kind_of(path)
     if _holds_images(path):
         from gradlab.data.sources.folders import image_source
 
         return image_source(path, config)
-    if path.suffix.lower() == ".npz":
+    if kind == "arrays":
         from gradlab.data.sources.arrays import array_source
 
         return _fitted(array_source(path, config), config)
-    if path.suffix.lower() in TABLES:
+    if kind == "table":
         from gradlab.data.sources.tables import table_source
 
         return table_source(path, config)
+    packed = archive_format(path)
+    hint = f" Its content is that of a .{packed} archive: rename it so" if packed else ""
     raise UserError(
         f"{path} is of a kind that is not read. Expected a folder of images, an archive of one "
-        f"(.zip, .tar, .tar.gz, .tar.xz), a table ({', '.join(TABLES)}) or arrays (.npz)"
+        f"(.zip, .tar, .tar.gz, .tar.xz), a table ({', '.join(TABLES)}) or arrays "
+        f"({', '.join(ARRAYS)}).{hint}"
     )
-
-
-def examine(config: DataConfig) -> tuple[Source, tuple[Photo, ...]]:
-    """Like `source`, but images that cannot be read are left out instead of refused.
-
-    Also a look at every image file, readable or not; none where there are no such files.
-    """
-    if config.name not in datasets and _holds_images(path := _path(config)):
-        from gradlab.data.sources.folders import examine
-
-        return examine(path, config)
-    return source(config), ()
 
 
 def is_here(name: str) -> bool:
@@ -100,21 +88,21 @@ def get(name: str) -> list[Path]:
 
 
 def _path(config: DataConfig) -> Path:
-    path = Path(config.name).expanduser()
+    path = paths.given(config.name, "data")
     if not path.exists():
         near = difflib.get_close_matches(config.name, datasets, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UnknownName(
-            f"{config.name!r} is neither a named dataset nor a path that exists.{hint} "
+            f"{paths.quoted(config.name)} is neither a named dataset nor a path that exists.{hint} "
             f"Named: {', '.join(datasets)}"
         )
+    if not path.is_dir():
+        paths.regular(path)
     return path
 
 
 def _holds_images(path: Path) -> bool:
-    from gradlab.data.sources.folders import ARCHIVES
-
-    return path.is_dir() or path.name.lower().endswith(ARCHIVES)
+    return path.is_dir() or kind_of(path) == "archive"
 
 
 def _fitted(made: Source, config: DataConfig) -> Source:

@@ -1,4 +1,4 @@
-"""A process that decodes blocks of photos into a memory-mapped file: see `gradlab.data.photos`.
+"""A process that decodes blocks of images into the cache: see `gradlab.data.image_cache`.
 
 Reads one JSON object on stdin; writes a line for each block that is done.
 """
@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 from gradlab.data.decode import ImageFile
-from gradlab.data.photos import Entry, fill
+from gradlab.data.image_cache import fill
+from gradlab.data.image_store import Entry
 
 
 def main() -> None:
     """Decode what stdin names."""
     task = json.loads(sys.stdin.buffer.read().decode("utf-8"))
     height, width, channels = task["form"]
-    x = Entry(Path(task["folder"]), task["count"], (height, width, channels)).open("r+")
+    entry = Entry(Path(task["folder"]), task["count"], (height, width, channels))
     for start, paths in task["blocks"]:
-        errors = fill(x, start, [ImageFile.at(Path(path)) for path in paths])
-        x.flush()
+        errors = fill(entry, start, [ImageFile.at(Path(path)) for path in paths])
         print(json.dumps({"start": start, "errors": errors}), flush=True)
 
 
