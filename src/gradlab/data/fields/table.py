@@ -43,7 +43,7 @@ class Table(Field):
     categories, 1 or 0; then, where the training split lacked values, 1 for a missing one.
     """
 
-    linear = True
+    baseline = "linear"
 
     type: Literal["table"] = "table"
     columns: tuple[TableColumn, ...] = Described((), description="those that are read, in order")
