@@ -61,14 +61,14 @@ def test_a_resumed_training_ends_bit_for_bit_the_same(tmp_path, fields):
         gradlab.train("dcgan", name="cut", observers=[Killer(7)], **given)  # mid epoch: 5 a piece
     cut = gradlab.load(tmp_path / "cut")
     progress, state = cut.folder.load("last")
-    assert (progress["epoch"], progress["step"]) == (1, 7)
+    assert (progress.epoch, progress.step) == (1, 7)
     assert set(state["updaters"]) == {"generator", "discriminator"}
     for updater in state["updaters"].values():
         assert updater["step"] == 7
         assert all(slot["exp_avg"].any() for slot in updater["slots"].values())
     gradlab.resume(tmp_path / "cut", **QUIET)
     (progress, first), (_, second) = whole.folder.load("last"), cut.folder.load("last")
-    assert progress["step"] == 15 and equal(first["model"], second["model"])
+    assert progress.step == 15 and equal(first["model"], second["model"])
     for name, updater in first["updaters"].items():
         for index, slot in updater["slots"].items():
             assert equal(slot, second["updaters"][name]["slots"][index])
