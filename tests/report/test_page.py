@@ -379,9 +379,7 @@ def test_what_has_no_room_is_left_out_and_said():
         def tables(self):
             return (Table(("text",) * 30, rows),)
 
-    html = render(
-        page(parts=(Weather(), Long()), pictures={f"sheet {i}": noise for i in range(9)})
-    )
+    html = render(page(parts=(Weather(), Long()), pictures={f"sheet {i}": noise for i in range(9)}))
     assert len(html.encode()) < LARGEST
     reader = Reader(html)
     assert "It rains more and more" in html  # what comes first has its place

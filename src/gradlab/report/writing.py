@@ -69,7 +69,7 @@ class Gallery(Observer):
         """Draw the epoch's pictures."""
         self.folder.mkdir(exist_ok=True)
         for title, picture in self.task.pictures().items():
-            name = f"epoch-{line['epoch'] + 1:03}-{title.replace(' ', '-')}.png"
+            name = f"epoch-{line['epoch']:03}-{title.replace(' ', '-')}.png"
             files.write_bytes(self.folder / name, png(picture))
 
 
