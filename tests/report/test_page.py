@@ -346,7 +346,8 @@ def test_small_pictures_are_kept_and_large_ones_made_small():
     assert np.array_equal(np.asarray(opened[0]), small)
     assert opened[1].size == (128, 64) and opened[1].mode == "L"
     assert np.array_equal(np.asarray(opened[2]), large[:, :300, 0])
-    assert [image.get("class") for image in images] == ["sharp", None, None]
+    assert [image.get("class") for image in images] == ["sharp", None, "sharp"]
+    assert [image.get("width") for image in images] == [None, None, "600"]
 
 
 @pytest.mark.parametrize("many", [20, 1000])
