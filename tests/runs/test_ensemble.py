@@ -222,7 +222,7 @@ def test_a_stopped_ensemble_continues_and_finished_members_stay(digits, tmp_path
         with pytest.raises(UserError, match=r"member-1 is not trained.*gradlab resume .*e'"):
             use()
     (folder / "member-2").mkdir()  # and one that was stopped before its recipe was written
-    (folder / "member-2" / ".recipe.json.0a1b2c3d.part").write_text("{")
+    (folder / "member-2" / ".recipe.json.0.part").write_text("{")
     (folder / "member-2" / ".lock").touch()
     first = content(folder / "member-0")
     done = resume(folder, progress=False)
@@ -391,7 +391,7 @@ def test_files_of_others_in_place_of_a_member_stay(copy, theirs):
     place = copy / "member-1" / theirs
     place.parent.mkdir(parents=True)
     place.write_text("years of work")
-    (copy / "member-1" / ".recipe.json.0a1b2c3d.part").write_text("{")
+    (copy / "member-1" / ".recipe.json.0.part").write_text("{")
     before = content(copy / "member-1")
     with pytest.raises(UserError, match=r"no run that gradlab has begun: .* Move it away"):
         resume(copy, progress=False)

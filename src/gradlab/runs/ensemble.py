@@ -35,6 +35,7 @@ from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
 from gradlab.tasks.evaluation import Evaluation
 from gradlab.tasks.supervised import Supervised
+from gradlab.text import brief
 
 FORMAT: Final = 2
 FILE = "ensemble.json"
@@ -249,7 +250,8 @@ class Ensemble(Run):
         return tuple(
             Gain(name, value, tuple(other[name] for other in others))
             for name, value in metrics.items()
-            if measure(name).goal and all(name in other for other in others)
+            # Without those of which a figure was not finite, which are logged as null.
+            if measure(name).goal and None not in (value, *(o.get(name) for o in others))
         )
 
     @property
@@ -296,18 +298,18 @@ def read_record(path: Path) -> EnsembleRecord:
     found = value.get("format") if isinstance(value, dict) else None
     if found != FORMAT:
         raise UserError(
-            f"{where}: expected an ensemble of format {FORMAT}, found format {found!r:.60}; "
+            f"{where}: expected an ensemble of format {FORMAT}, found {brief(found)}; "
             "it was edited or written by another version of gradlab"
         )
     record = validate(EnsembleRecord, value, where)
     twice = [name for name, count in Counter(record.members).items() if count > 1]
     if twice:
-        raise UserError(f"{where}: members: {twice[0]!r:.60} is named more than once")
+        raise UserError(f"{where}: members: {brief(twice[0])} is named more than once")
     for name in record.members if record.recipe is not None else ():
         if not MEMBER.fullmatch(name):
             raise UserError(
                 f"{where}: members: expected folders in that of the ensemble (member-0, "
-                f"member-1, ...), found {name!r:.60}; it was edited"
+                f"member-1, ...), found {brief(name)}; it was edited"
             )
         if (path / name).is_symlink() or (path / name).resolve().parent != path.resolve():
             raise UserError(
@@ -322,9 +324,9 @@ def new_folder(out: Path, name: str | None, stem: str, record: EnsembleRecord) -
 
     UserError when there is one of that name, or it is no plain name.
     """
-    if name is not None and (name in ("", ".", "..") or re.search(r"[/\\]", name)):
-        raise UserError(f"--name: expected the plain name of a folder, found {name!r}")
-    number = 1
+    if name is not None:
+        files.check_name(name, "--name")
+    stem, number = files.plain_name(stem), 1
     while name is None and (out / f"{stem}-{number}").exists():
         number += 1
     path = out / (name or f"{stem}-{number}")
