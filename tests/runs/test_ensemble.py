@@ -235,6 +235,21 @@ def test_a_stopped_ensemble_continues_and_finished_members_stay(digits, tmp_path
     assert (folder / "metrics.jsonl").read_bytes() == written
 
 
+def test_one_that_was_stopped_before_its_ensemble_json_is_no_dead_end(tmp_path):
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / ".ensemble.json.0.part").write_text("{")
+    made = train_ensemble("softmax_regression", 2, out=tmp_path, name="e", test=False, **QUICK)
+    assert made.finished
+
+
+def test_what_a_member_is_writing_is_left_to_it(digits, copy):
+    """Another process may resume a member by itself."""
+    writing = copy / "member-1" / "checkpoints" / ".last.0.part"
+    writing.mkdir(parents=True)
+    with load(copy).folder.locked():
+        assert writing.is_dir()
+
+
 def test_a_member_killed_before_its_first_checkpoint_resumes_exactly(dropout, tmp_path):
     folder = tmp_path / "e"
     shutil.copytree(dropout.path, folder)

@@ -130,6 +130,13 @@ HEADER = (
 )  # fmt: skip
 
 
+class EnsembleFolder(RunFolder):
+    """The folder of an ensemble. What was left in its members is theirs to clear away."""
+
+    def _clear(self) -> None:
+        pass
+
+
 class Ensemble(Run):
     """Several runs as one: evaluated, predicted with and loaded like any run.
 
@@ -150,7 +157,8 @@ class Ensemble(Run):
         """What its ensemble.json holds; None of one that has no folder of its own."""
         self._given = members
         # Without a folder it is called by its members.
-        super().__init__(RunFolder(path or Path(" + ".join(map(str, self.paths)))), None, runtime)
+        where = path or Path(" + ".join(map(str, self.paths)))
+        super().__init__(EnsembleFolder(where), None, runtime)
         self._details: dict[str, Evaluation] = {}
 
     @classmethod
@@ -319,28 +327,31 @@ def read_record(path: Path) -> EnsembleRecord:
     return record
 
 
-def new_folder(out: Path, name: str | None, stem: str, record: EnsembleRecord) -> RunFolder:
+def new_folder(out: Path, name: str | None, stem: str, record: EnsembleRecord) -> EnsembleFolder:
     """A new folder under `out` with this ensemble.json, called `name` or the first free `stem-N`.
 
-    UserError when there is one of that name, or it is no plain name.
+    One that was stopped before it had an ensemble.json is taken over. UserError when there is
+    another of that name, or it is no plain name.
     """
     if name is not None:
         files.check_name(name, "--name")
     stem, number = files.plain_name(stem), 1
     while name is None and (out / f"{stem}-{number}").exists():
         number += 1
-    path = out / (name or f"{stem}-{number}")
+    folder = EnsembleFolder(out / (name or f"{stem}-{number}"))
+    path = folder.path
     try:
         path.mkdir(parents=True)
     except FileExistsError:
-        raise UserError(
-            f"there is a folder {path} already: resume it (gradlab resume {path}), remove it, or "
-            "choose another --name"
-        ) from None
+        if not folder.is_unbegun():
+            raise UserError(
+                f"there is a folder {path} already: resume it (gradlab resume {path}), remove it, "
+                "or choose another --name"
+            ) from None
     except OSError as error:
         raise files.write_error(path, error) from None
     files.write_json(path / FILE, record.model_dump(mode="json"))
-    return RunFolder(path)
+    return folder
 
 
 def _seen_from(folder: Path, member: Path) -> str:
