@@ -82,7 +82,8 @@ class Table(Field):
         return found
 
     def encode(self, raw: Frame) -> Dense:
-        """float32 N D."""
+        """float32 N D; UserError names columns that are missing."""
+        self._has_columns(raw.base.columns, "the table")
         x, bad = tabular.encode(self.columns, raw)
         notes = [
             f"{column.name}: {count} values are no numbers, read as missing"
