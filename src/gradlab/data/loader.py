@@ -185,15 +185,16 @@ def mixed(batch: Batch, draws: Draws) -> Batch:
     """
     weight, partners = draws.mix()
     values, others = dict(batch.values), {}
-    share = None
     for name, value in batch.values.items():
         index = partners.to(value.device)
-        share = torch.tensor(weight).to(value.device)
         if value.is_floating_point():
             values[name] = torch.lerp(value[index], value, weight)
         else:
             others[name] = value[index]
-    return Batch(values, batch.size, None if share is None else Mix(share, others))
+    if not others:
+        return Batch(values, batch.size)
+    place = next(iter(others.values())).device
+    return Batch(values, batch.size, Mix(torch.tensor(weight).to(place), others))
 
 
 def _lengths(split: Split, fields: Mapping[str, Field]) -> np.ndarray:
