@@ -81,7 +81,7 @@ def printable(name: str) -> str:
     >>> print(printable("caf\udce9 \x1b[31m"))
     caf\xe9 \x1b[31m
     """
-    return "".join(map(_escaped, name))
+    return name if name.isprintable() else "".join(map(_escaped, name))
 
 
 def _escaped(character: str) -> str:
