@@ -161,6 +161,12 @@ def test_baselines_stand_under_the_network():
     assert "test||97.25 %|" in alone.text and "network|" not in alone.text
 
 
+def test_the_metric_that_decides_leads():
+    metrics = {"val": {"loss": 0.5, "accuracy": 0.9, "roc_auc": 0.875}}
+    for monitor, lead in (("roc_auc", "0.875 val roc_auc"), ("loss", "90.00 % val accuracy")):
+        assert lead in Reader(render(page(metrics=metrics, monitor=monitor))).text
+
+
 def test_warnings_come_first():
     text = Reader(render(page())).text
     assert "Warning: no better than guessing on val" in text
