@@ -89,6 +89,12 @@ class DataConfig(Config):
         "auto",
         description="what is predicted (auto: by a table's values; none: images need no class)",
     )
+    group: str | None = Field(
+        None, description="a table's column whose equal values stay in one split; no input"
+    )
+    time: str | None = Field(
+        None, description="a table's column by which the last examples are held out; no input"
+    )
     val: float = Field(0.1, ge=0, lt=1, description="share of train held out when there is no val")
     test: float = Field(0.15, ge=0, lt=1, description="share held out when there is no test")
     split_seed: int = Field(0, ge=0, description="owner of the random split; not the run's seed")

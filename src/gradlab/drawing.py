@@ -1,20 +1,23 @@
-"""The figures of a run: curves from its log, and a confusion matrix.
+"""Figures: curves from a log, a confusion matrix, the values of actions.
 
 They are matplotlib figures that never touch pyplot's state. `svg` turns one into text for a page,
-where the colours follow the page's theme.
+where the colours follow the page's theme; `png` into a file.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import lru_cache, wraps
+from html import escape
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
+
+from gradlab.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +43,8 @@ ANNOTATED = 20
 
 _NO_METRICS = {"step", "epoch", "steps", "examples", "seconds"}
 _POINTS = 800  # of a curve: more than a screen shows
+_FONT = "DejaVu Sans"  # comes with matplotlib
+_LARGEST = 1e100  # beyond it an axis has no scale
 
 
 def series(lines: Sequence[Line]) -> dict[str, Series]:
@@ -54,12 +59,12 @@ def series(lines: Sequence[Line]) -> dict[str, Series]:
     """
     points: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in lines:
-        if "split" not in line or "step" not in line or line.get("final"):
+        if "split" not in line or line.get("final") or not is_finite(line.get("step")):
             continue
         for key, value in line.items():
-            if key in _NO_METRICS or not is_number(value) or not math.isfinite(value):
-                continue
-            points.setdefault(key, {}).setdefault(line["split"], []).append((line["step"], value))
+            if key not in _NO_METRICS and is_finite(value):
+                found = points.setdefault(key, {}).setdefault(str(line["split"]), [])
+                found.append((line["step"], value))
     order = sorted(points, key=lambda key: (key != "loss", key == "lr"))
     return {
         key: {
@@ -97,7 +102,9 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with _style():
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            _choose_fonts(figure)
+            return figure
 
     return styled
 
@@ -119,8 +126,55 @@ def _style() -> Iterator[None]:
         "ytick.color": THEME["muted"],
         "grid.color": THEME["grid"],
     }
-    with matplotlib.style.context(["default", own]):
+    with matplotlib.style.context(["default", own]), warnings.catch_warnings():
+        # A page keeps the characters of a name, and the reader's browser has fonts of its own.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+def _choose_fonts(figure: Figure) -> None:
+    """Where names have letters that the usual font lacks, add fonts of this machine with them."""
+    from matplotlib.text import Text
+
+    texts = figure.findobj(Text)
+    letters = set("".join(text.get_text() for text in texts))
+    families = _fonts_with("".join(sorted(letter for letter in letters if letter > "~")))
+    for text in texts if families else ():
+        text.set_fontfamily([_FONT, *families])
+
+
+@lru_cache(maxsize=16)
+def _fonts_with(letters: str) -> tuple[str, ...]:
+    """The fewest installed fonts that together have what the usual font lacks of `letters`."""
+    if not letters:
+        return ()
+    from matplotlib import font_manager, ft2font
+
+    def held(path: str) -> set[str]:
+        try:
+            font = ft2font.FT2Font(path)
+        except (OSError, RuntimeError):  # a damaged file among a person's fonts
+            return set()
+        return {letter for letter in letters if font.get_char_index(ord(letter))}
+
+    lacking = set(letters) - held(font_manager.findfont(_FONT))
+    if not lacking:
+        return ()
+    fonts = {
+        font.name: font.fname
+        for font in font_manager.fontManager.ttflist
+        # A font of last resort has a box for every letter.
+        if (font.style, font.weight) == ("normal", 400) and "Last Resort" not in font.name
+    }
+    having = {name: held(path) & lacking for name, path in sorted(fonts.items())}
+    chosen = []
+    while lacking and having:
+        name = max(having, key=lambda name: len(having[name] & lacking))
+        if not having[name] & lacking:
+            break
+        chosen.append(name)
+        lacking -= having[name]
+    return tuple(chosen)
 
 
 @_styled
@@ -155,7 +209,8 @@ def curve(name: str, curves: Series, resumed: Sequence[float] = ()) -> Figure:
     for step in resumed:
         axes.axvline(step, color=THEME["muted"], lw=0.8, ls=":")
     _scale(axes, curves, name)
-    axes.set_title("learning rate" if name == "lr" else name, loc="left", fontweight="bold")
+    title = "learning rate" if name == "lr" else label(name, 40)
+    axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel("step")
     axes.grid(lw=0.8)
     axes.set_axisbelow(True)
@@ -183,7 +238,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     axes = figure.add_subplot()
     if annotated:
         _cells(axes, counts, strength)
-        names = [short(name, 14) for name in classes]
+        names = [label(name, 14) for name in classes]
         axes.set_xticks(range(many), names, rotation=90 if max(map(len, names)) > 3 else 0)
         axes.set_yticks(range(many), names)
         axes.tick_params(length=0)
@@ -227,7 +282,7 @@ def action_values(values: np.ndarray, actions: np.ndarray, names: Sequence[str])
     steps = np.arange(len(values))
     for number, name in enumerate(names):
         taken = actions == number
-        axes.plot(steps, values[:, number], lw=1, color=f"C{number % 10}", label=name)
+        axes.plot(steps, values[:, number], lw=1, color=f"C{number % 10}", label=label(name, 30))
         axes.scatter(steps[taken], values[taken, number], s=5, color=f"C{number % 10}")
     axes.set_title("values of the actions along an episode; dots: the one taken")
     axes.set_xlabel("step")
@@ -242,8 +297,6 @@ def svg(figure: Figure, name: str, alt: str) -> str:
 
     `name` keeps its inner ids apart from those of other figures; `alt` says what it shows.
     """
-    from html import escape
-
     buffer = io.StringIO()
     with _style():
         figure.savefig(
@@ -253,12 +306,26 @@ def svg(figure: Figure, name: str, alt: str) -> str:
             dpi=120,
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
+
+    def themed(tag: re.Match[str]) -> str:
+        text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag[0])
+        for role, colour in THEME.items():
+            text = text.replace(colour, f"var(--{role})")
+        return text
+
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace("\n", " ")
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    for role, colour in THEME.items():
-        text = text.replace(colour, f"var(--{role})")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+    text = re.sub(r"<[^>]*>", themed, text)  # tags alone: a class may be called "#1f2328"
+    shown = escape(printable(alt))
+    return text.replace("<svg ", f'<svg role="img" aria-label="{shown}" ', 1)
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
+    buffer = io.BytesIO()
+    with _style():
+        figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
 
 
 def short(text: str, most: int) -> str:
@@ -270,9 +337,19 @@ def short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value of a log is a number (and no truth value)."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def label(name: str, most: int) -> str:
+    """A name as it can stand in a figure: on one line, nothing in it that a terminal obeys.
+
+    >>> print(label("golden\\nretriever \\x1b[31m", 30))
+    golden retriever \\x1b[31m
+    """
+    return short(printable(" ".join(name.split())), most)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value of a log is a number (and no truth value) that a curve can show."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and -_LARGEST < value < _LARGEST
 
 
 def _cells(axes: Axes, counts: np.ndarray, strength: np.ndarray) -> None:

@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 import unicodedata
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from gradlab.errors import UserError
 
@@ -47,7 +47,7 @@ def regular(path: Path) -> None:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """The file at `path`, for reading; OSError also for what is no file (see `regular`)."""
     _check(path)
     return path.open("rb")

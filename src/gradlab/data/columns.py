@@ -29,6 +29,8 @@ Rows = Tensor | slice
 
 BLOCK = 1024
 """Examples that are looked at together."""
+CELLS = 1 << 20
+"""Values of a table that are looked at together."""
 
 
 class Column(Protocol):
@@ -184,22 +186,50 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Frame:
-    """Rows of a table as a polars frame, before a field has learnt how to encode them."""
+    """Rows of a table as it was read, before a field has learnt how to encode them.
 
-    frame: pl.DataFrame
+    Chosen rows are only noted, and copied some at a time (`part`): text takes several times the
+    memory of what is kept of it.
+    """
+
+    base: pl.DataFrame
+    rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The rows as a polars frame; chosen ones are copied."""
+        return self.base if self.rows is None else self.base[self.rows]
+
     def __len__(self) -> int:
-        return self.frame.height
+        return self.base.height if self.rows is None else len(self.rows)
 
     def take(self, index: np.ndarray) -> Frame:
         """The rows at `index`."""
-        return Frame(self.frame[index])
+        return Frame(self.base, index if self.rows is None else self.rows[index])
+
+    def part(self, places: Sequence[int], rows: slice = slice(None)) -> pl.DataFrame:
+        """Columns by their places in a stretch of the rows, named "0", "1", ...
+
+        Polars takes some names for patterns; places are safe.
+        """
+        import polars as pl
+
+        part = pl.DataFrame([self.base.to_series(int(place)) for place in places])
+        part.columns = [str(number) for number in range(len(places))]
+        return part[rows if self.rows is None else self.rows[rows]]
+
+    def stretches(self, places: Sequence[int]) -> Iterator[tuple[slice, pl.DataFrame]]:
+        """All rows of these columns, about `CELLS` values at a time, and where they stand."""
+        step = max(CELLS // max(len(places), 1), 1)
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            yield rows, self.part(places, rows)
 
     def marks(self) -> np.ndarray:
         """A hash of each row's content."""
-        found: np.ndarray = self.frame.hash_rows(0, 1, 2, 3).to_numpy()
-        return found
+        found = [part.hash_rows(seed=0).to_numpy() for _, part in self.stretches(range(self.base.width))]
+        return np.concatenate([np.empty(0, np.uint64), *found])
 
 
 @dataclass(frozen=True)

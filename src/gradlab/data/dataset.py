@@ -8,9 +8,9 @@ training split alone, every column encoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from pydantic import Field as Described
@@ -60,6 +60,35 @@ def _only(found: Mapping[str, Field], kind: type[F], for_what: str, place: str) 
     return chosen[0]
 
 
+class RowNumbers(Sequence[str]):
+    """The numbers of a table's rows as names: texts only when they are asked for.
+
+    Millions of texts take more memory than the rows themselves.
+
+    >>> names = RowNumbers(np.arange(1, 9)).take(np.array([2, 4]))
+    >>> names[1], tuple(names)
+    ('5', ('3', '5'))
+    """
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, chosen: int) -> str: ...
+    @overload
+    def __getitem__(self, chosen: slice) -> RowNumbers: ...
+    def __getitem__(self, chosen: int | slice) -> str | RowNumbers:
+        found = self.numbers[chosen]
+        return RowNumbers(found) if isinstance(chosen, slice) else str(found)
+
+    def take(self, index: np.ndarray) -> RowNumbers:
+        """Those at `index`, in its order."""
+        return RowNumbers(self.numbers[index])
+
+
 @dataclass(frozen=True)
 class Split:
     """Examples as columns by field name, and names of the examples (files, rows), if they have any.
@@ -68,7 +97,7 @@ class Split:
     """
 
     columns: Mapping[str, Any]
-    ids: tuple[str, ...] = ()
+    ids: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -78,8 +107,10 @@ class Split:
 
     def take(self, index: np.ndarray) -> Split:
         """The examples at `index`, in its order."""
-        ids = tuple(self.ids[i] for i in index.tolist()) if self.ids else ()
-        return Split({name: column.take(index) for name, column in self.columns.items()}, ids)
+        columns = {name: column.take(index) for name, column in self.columns.items()}
+        if isinstance(self.ids, RowNumbers):
+            return Split(columns, self.ids.take(index))
+        return Split(columns, tuple(self.ids[i] for i in index.tolist()) if self.ids else ())
 
     def only(self, names: Iterable[str]) -> Split:
         """The same examples with these fields alone."""

@@ -70,7 +70,9 @@ class Features:
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """How many features there are of how many examples."""
         width = str(self.values.shape[1])
-        rows = [(name, f"{n:,}", width, self.layer) for name, n in self.counts.items()]
+        rows: list[tuple[str, ...]] = [
+            (name, f"{count:,}", width, self.layer) for name, count in self.counts.items()
+        ]
         return [(("split", "examples", "features", "layer"), rows)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -248,7 +250,8 @@ def _own(run: Run, data: Any) -> Examples:
             f"{run.path} was not trained on examples but in {run.recipe.data.name}: give inputs of "
             "your own"
         )
-    return Examples(dict(dataset.splits), *_labels(dataset.schema.targets))
+    parts = {str(split): part for split, part in dataset.splits.items()}
+    return Examples(parts, *_labels(dataset.schema.targets))
 
 
 def _is_dataset(data: Any, schema: Schema) -> bool:

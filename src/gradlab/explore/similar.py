@@ -63,7 +63,9 @@ class Similar:
 
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """The neighbours."""
-        rows = [(n.id, _words(n.label), f"{n.similarity:.4f}") for n in self.neighbours]
+        rows: list[tuple[str, ...]] = [
+            (n.id, _words(n.label), f"{n.similarity:.4f}") for n in self.neighbours
+        ]
         return [(("image", "label", "similarity"), rows)]
 
     def figure(self) -> Figure:

@@ -12,13 +12,46 @@ from PIL import Image
 
 from gradlab import files
 from gradlab.engine import Observer, Progress
+from gradlab.report.page import Page, write_page
 from gradlab.runs.run import Run
 from gradlab.tasks.base import Task
 from gradlab.tasks.evaluation import Evaluation
 
 
 def write(run: Run, task: Task, details: Mapping[str, Evaluation]) -> None:
-    """Write `report.html` into the run."""
+    """Write `report.html` into a finished run; UserError when it cannot be, which loses nothing.
+
+    `details` are evaluations by split: the findings about test are shown, else those about val,
+    else those about train.
+    """
+    summary, record = run.summary, run.record
+    split = next((name for name in ("test", "val", "train") if name in details), "")
+    write_page(
+        run.path / "report.html",
+        Page(
+            title=f"{summary['recipe']} on {summary['data']}",
+            about=(run.recipe.summary, run.folder.name),
+            metrics=summary["metrics"],
+            baselines=summary["baselines"],
+            monitor=run.recipe.plan.monitor or task.monitor,
+            seconds=summary["seconds"],
+            examples_per_second=summary["examples_per_second"],
+            best_epoch=summary["best_epoch"],
+            warnings=summary["warnings"],
+            notes=record["notes"],
+            lines=run.history,
+            split=split,
+            parts=details[split].parts if split else (),
+            pictures=task.pictures(),
+            records={
+                "Recipe": record["recipe"],
+                "Dataset": record["dataset"],
+                "Runtime": record["runtime"],
+                "Machine": record["machine"],
+            },
+            footer=f"gradlab {record['gradlab']}, {record['created']}",
+        ),
+    )
 
 
 class Gallery(Observer):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ from gradlab.tasks.base import Own, Task
 from gradlab.tasks.evaluation import Evaluation
 from gradlab.tasks.supervised import Supervised
 
-FORMAT = 2
+FORMAT: Final = 2
 FILE = "ensemble.json"
 MEMBER = re.compile(r"member-[0-9]{1,6}")
 """The folder of a member that was trained as one: it lies in that of the ensemble."""

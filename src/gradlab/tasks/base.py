@@ -46,6 +46,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "data.limit",
         "data.image_size",
         "data.channels",
+        "data.group",
+        "data.time",
         "data.unreadable",
     ),
 }

@@ -35,6 +35,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     folded: bool = False
     """Whether a page shows it only when asked."""
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ class Confusion(Part):
         }
 
     def tables(self) -> Sequence[Table]:
-        """The figures of each class."""
+        """The figures of each class, and the most common confusions."""
+        from gradlab.drawing import confusions
+
         rows = tuple(
             (
                 name,
@@ -151,7 +154,17 @@ class Confusion(Part):
             )
             for name, row in self.per_class.items()
         )
-        return (Table(("class", "precision", "recall", "F1", "examples"), rows, folded=True),)
+        common = tuple(
+            (truth, answer, str(count), f"{share:.1%}")
+            for truth, answer, count, share in confusions(self.counts, self.classes)
+        )
+        header = ("class", "precision", "recall", "F1", "examples")
+        return (
+            Table(header, rows, folded=True, title="Each class"),
+            Table(
+                ("truth", "taken for", "count", "of the class"), common, title="Common confusions"
+            ),
+        )
 
     def figure(self) -> Figure | None:
         """The matrix, coloured."""
@@ -216,6 +229,10 @@ class Mistakes(Part):
     def _value(self, mistake: Mistake) -> str:
         return f"{mistake.value:.1%}" if self.measured == "probability" else f"{mistake.value:.4g}"
 
+    def _caption(self, mistake: Mistake) -> tuple[str, ...]:
+        what = f"{mistake.truth} taken for {mistake.answer}"
+        return what, f"{self.measured} {self._value(mistake)}", mistake.id
+
     def tables(self) -> Sequence[Table]:
         """A row for each, where there are no pictures."""
         if self.cards() or not self.items:
@@ -226,9 +243,7 @@ class Mistakes(Part):
     def cards(self) -> Sequence[Card]:
         """A picture for each."""
         return [
-            Card(m.seen, (f"{m.truth} taken for {m.answer}", self._value(m), m.id))
-            for m in self.items
-            if isinstance(m.seen, np.ndarray)
+            Card(m.seen, self._caption(m)) for m in self.items if isinstance(m.seen, np.ndarray)
         ]
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from gradlab.config import DataConfig
 from gradlab.data.columns import Dense
-from gradlab.data.dataset import Schema, Source, Split
+from gradlab.data.dataset import RowNumbers, Schema, Source, Split
 from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.sources import datasets
+from gradlab.data.sources.tables import asking, frame_source
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,14 +26,13 @@ def digits(config: DataConfig) -> Source:
     bunch = load_digits()
     # The values are counts 0..16 of the 4x4 pixels of a 32x32 bitmap.
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    y = bunch.target.astype(np.int64)
+    columns = {"image": Dense(x), "label": Dense(bunch.target.astype(np.int64))}
     schema = Schema(
         inputs={"image": Image(height=8, width=8, channels=1)},
-        targets={"label": Label(classes=tuple(str(n) for n in range(10)))},
+        targets={"label": Label(classes=tuple(map(str, range(10))))},
     )
-    ids = tuple(str(i + 1) for i in range(len(y)))
-    part = Split({"image": Dense(x), "label": Dense(y)}, ids)
-    return Source("digits", schema, {"train": part}, stratify="label")
+    ids = RowNumbers(np.arange(1, len(x) + 1))
+    return Source("digits", schema, {"train": Split(columns, ids)}, stratify="label")
 
 
 @datasets.register("iris")
@@ -40,7 +40,7 @@ def iris(config: DataConfig) -> Source:
     """150 irises by 4 measures, 3 species (Fisher 1936)."""
     from sklearn.datasets import load_iris
 
-    return frame_source("iris", _frame(load_iris(), "species"), (), config.target or "species")
+    return frame_source("iris", _frame(load_iris(), "species"), (), asking(config, "species"))
 
 
 @datasets.register("wine")
@@ -48,7 +48,7 @@ def wine(config: DataConfig) -> Source:
     """178 wines by 13 chemical measures, 3 cultivars (Aeberhard and Forina 1992, UCI)."""
     from sklearn.datasets import load_wine
 
-    return frame_source("wine", _frame(load_wine(), "cultivar"), (), config.target or "cultivar")
+    return frame_source("wine", _frame(load_wine(), "cultivar"), (), asking(config, "cultivar"))
 
 
 @datasets.register("breast_cancer")
@@ -57,7 +57,7 @@ def breast_cancer(config: DataConfig) -> Source:
     from sklearn.datasets import load_breast_cancer
 
     frame = _frame(load_breast_cancer(), "diagnosis")
-    return frame_source("breast_cancer", frame, (), config.target or "diagnosis")
+    return frame_source("breast_cancer", frame, (), asking(config, "diagnosis"))
 
 
 @datasets.register("diabetes")
@@ -66,7 +66,7 @@ def diabetes(config: DataConfig) -> Source:
     from sklearn.datasets import load_diabetes
 
     frame = _frame(load_diabetes(scaled=False), "progression")
-    return frame_source("diabetes", frame, (), config.target or "progression")
+    return frame_source("diabetes", frame, (), asking(config, "progression"))
 
 
 def _frame(bunch: Any, target: str) -> pl.DataFrame:

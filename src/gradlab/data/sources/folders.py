@@ -56,6 +56,7 @@ def image_source(path: Path, config: DataConfig) -> Source:
         items, notes = arrange(listing, classes=config.target_kind != "none")
         unchecked = config.target_kind == "none"
         classes = sorted({label for split, label, _ in items if unchecked or split == "train"})
+        number = {label: k for k, label in enumerate(classes)}
         looks = survey([file for _, _, file in items])
         (height, width), channels, converted = common_form(looks, config)
         size = len(items) * height * width * channels
@@ -75,7 +76,7 @@ def image_source(path: Path, config: DataConfig) -> Source:
                 continue
             columns: dict[str, Any] = {"image": Dense(x)}
             if named:
-                labels = [classes.index(items[i][1]) for i in index]
+                labels = [number[items[i][1]] for i in index]
                 columns["label"] = Dense(np.array(labels, np.int64))
             whole = Split(columns, tuple(look.name for look in decoded_looks))
             parts[split] = whole if good.all() else whole.take(np.flatnonzero(good))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gradlab.data.columns import CELLS
+from gradlab.data.tabular import batches
 from gradlab.errors import UserError
+from gradlab.words import some
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,8 +31,11 @@ def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
 
     notes: tuple[str, ...] = ()
     try:
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "no regular file (a pipe or a device)"
+            raise UserError(f"{path} cannot be read as a table: it is {kind}")
         if path.suffix.lower() in (".parquet", ".pq"):
-            frame = pl.read_parquet(path)
+            frame = _read_parquet(path)
         else:
             frame, notes = _read_csv(path)
     except OSError as error:
@@ -38,10 +45,18 @@ def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UserError(f"{path} is no readable table: {reason}") from None
-    frame = clean(frame)
     if frame.is_empty():
         raise UserError(f"{path} holds no rows: expected a line of column names, then rows")
-    return frame, notes
+    return clean(frame), notes
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PanicException:  # no Exception: what polars' own code did not expect
+        raise UserError(f"{path} is no readable table: the Parquet file is damaged") from None
 
 
 def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -49,8 +64,8 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     import polars as pl
 
     data, notes = _utf8(path)
-    header = re.sub(rb'"[^"]*"', b"", data.lstrip().split(b"\n", 1)[0]).decode("utf-8")
-    separator = max(",;\t|", key=header.count)  # the first of equals, so a comma when in doubt
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    separator = usual if usual == "\t" else _separator(data)
     try:
         frame = pl.read_csv(data, infer_schema=False, separator=separator)
     except pl.exceptions.ComputeError:
@@ -58,13 +73,22 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
         raise
     frame = frame.rename({name: name.strip() for name in frame.columns})
     if frame.width > 1:  # a blank line is read as a row without any value
-        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+        blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        frame = frame.filter(~blank) if blank.any() else frame
     if separator == ";":  # where it separates, a comma often is the decimal sign
         frame = frame.with_columns(pl.all().str.replace(r"^\s*(-?\d+),(\d+)\s*$", "$1.$2"))
-    if separator != ",":
+    if separator != usual:
         word = "a tab" if separator == "\t" else repr(separator)
         notes += (f"the columns are separated by {word}",)
     return frame, notes
+
+
+def _separator(data: bytes) -> str:
+    """What stands most often in the first line; a comma when in doubt."""
+    start = re.search(rb"\S", data)
+    line = data[start.start() : data.find(b"\n", start.start()) % (len(data) + 1)] if start else b""
+    header = re.sub(rb'"[^"]*"', b"", line).decode("utf-8")
+    return max(",;\t|", key=header.count)  # the first of equals
 
 
 def _utf8(path: Path) -> tuple[bytes, tuple[str, ...]]:
@@ -75,12 +99,22 @@ def _utf8(path: Path) -> tuple[bytes, tuple[str, ...]]:
         data = data.decode("utf-16", errors="replace").encode("utf-8")
     if b"\0" in data:
         raise UserError(f"{path} is no text file: expected CSV (or Parquet named .parquet)")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
+    if not _is_utf8(data):
         data = data.decode("cp1252", errors="replace").encode("utf-8")
         notes = ("the file is not UTF-8; it was read as Latin-1 (Windows-1252)",)
     return (data if b"\n" in data else data.replace(b"\r", b"\n")), notes
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Looked at in stretches: the whole as text may take four times the memory."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), CELLS):
+            decoder.decode(data[start : start + CELLS])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_widths(path: Path, data: bytes, separator: str) -> None:
@@ -97,14 +131,57 @@ def _check_widths(path: Path, data: bytes, separator: str) -> None:
                 )
 
 
+def given_frame(data: Any, where: str) -> pl.DataFrame:
+    """A polars or pandas data frame as a table read from a file; UserError when it is none."""
+    import polars as pl
+
+    if not isinstance(data, pl.DataFrame):
+        if not type(data).__module__.startswith("pandas.") or not hasattr(data, "columns"):
+            raise UserError(
+                f"{where} is of the type {type(data).__name__}: expected a path of a CSV or "
+                "Parquet file, a polars or pandas data frame, or a dictionary for each row"
+            )
+        data = _of_pandas(data, where)
+    if data.is_empty():
+        raise UserError(f"{where} holds no rows: expected some, and columns with names")
+    return clean(data)
+
+
+def _of_pandas(data: Any, where: str) -> pl.DataFrame:
+    """Column by column, so that no other package is needed; the index is left behind."""
+    import polars as pl
+
+    names = [str(name) for name in data.columns]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{where} has several columns of one name: {some(twice)}. Rename them")
+    return pl.DataFrame([_series(name, data.iloc[:, n]) for n, name in enumerate(names)])
+
+
+def _series(name: str, column: Any) -> pl.Series:
+    """A pandas column: numbers and times as they are, other values as text where any is text."""
+    import polars as pl
+
+    values = column.to_numpy()
+    if values.dtype.kind in "biufmM":
+        return pl.Series(name, values)
+    absent = column.isna().to_numpy()
+    known = [None if lacks else value for value, lacks in zip(values, absent, strict=True)]
+    with contextlib.suppress(TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        return pl.Series(name, known)
+    return pl.Series(name, [None if value is None else str(value) for value in known], pl.String)
+
+
 def clean(frame: pl.DataFrame) -> pl.DataFrame:
     """Text stripped, and null where it says that the value is missing; so are NaNs."""
     import polars as pl
     import polars.selectors as cs
 
-    texts = frame.with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
-    text = cs.string().str.strip_chars()
-    return texts.with_columns(
-        pl.when(~text.is_in(MISSING)).then(text).name.keep(),
-        cs.float().fill_nan(None),
-    )
+    columns, text = frame.get_columns(), cs.string()
+    for places in batches(range(len(columns)), frame.height):
+        part = pl.DataFrame(columns[places[0] : places[-1] + 1])
+        part = part.with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
+        part = part.with_columns(text.str.strip_chars(), cs.float().fill_nan(None))
+        part = part.with_columns(pl.when(~text.is_in(MISSING)).then(text).name.keep())
+        columns[places[0] : places[-1] + 1] = part.get_columns()
+    return pl.DataFrame(columns)
