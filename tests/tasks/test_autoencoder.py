@@ -190,7 +190,7 @@ def test_a_table_is_reconstructed_in_standard_deviations(tmp_path):
     made = train("autoencoder", out=tmp_path, progress=False, threads=1, **fields)
     val = made.metrics["val"]
     assert val["mse"] == pytest.approx(val["loss"], rel=1e-5)
-    assert val["mse"] < 0.2 * made.baselines["val"]["mean example"]["mse"]
+    assert val["mse"] < 0.4 * made.baselines["val"]["mean example"]["mse"]
     (part,) = made.details("val").parts
     assert part.tables()[0].rows[0][2] and not list(made.path.glob("samples/*"))
 
