@@ -55,7 +55,7 @@ def test_the_default_layer_is_what_the_last_linear_layer_takes(run):
     np.testing.assert_allclose(outputs, expected.numpy(), rtol=1e-4, atol=1e-5)
     assert np.array_equal(found.labels, run.dataset.splits["val"]["label"][:])
     assert found.classes == tuple("0123456789")
-    assert found.ids == run.dataset.splits["val"].ids and set(found.splits) == {"val"}
+    assert found.ids == tuple(run.dataset.splits["val"].ids) and set(found.splits) == {"val"}
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "none"])
@@ -204,7 +204,7 @@ def test_rows_of_a_table_are_read_as_the_run_reads_them(table, tmp_path):
     own = features(table)
     assert sorted(map(tuple, own.values.round(3))) == sorted(map(tuple, new.values.round(3)))
     frame[:, 1:].with_columns(species).write_csv(tmp_path / "short.csv")
-    with pytest.raises(UserError, match=r"lacks the columns sepal length \(cm\) that this run"):
+    with pytest.raises(UserError, match=r"short.csv: the table lacks the columns sepal length \(cm\);"):
         features(table, tmp_path / "short.csv")
     with pytest.raises(UserError, match="species"):
         features(table, "wine")

@@ -222,7 +222,7 @@ def test_a_stopped_ensemble_continues_and_finished_members_stay(digits, tmp_path
         with pytest.raises(UserError, match=r"member-1 is not trained.*gradlab resume .*e'"):
             use()
     (folder / "member-2").mkdir()  # and one that was stopped before its recipe was written
-    (folder / "member-2" / ".recipe.json.0a1b2c3d.part").write_text("{")
+    (folder / "member-2" / ".recipe.json.0.part").write_text("{")
     (folder / "member-2" / ".lock").touch()
     first = content(folder / "member-0")
     done = resume(folder, progress=False)
@@ -233,6 +233,21 @@ def test_a_stopped_ensemble_continues_and_finished_members_stay(digits, tmp_path
     written = (folder / "metrics.jsonl").read_bytes()
     assert resume(folder, progress=False).metrics == done.metrics
     assert (folder / "metrics.jsonl").read_bytes() == written
+
+
+def test_one_that_was_stopped_before_its_ensemble_json_is_no_dead_end(tmp_path):
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / ".ensemble.json.0.part").write_text("{")
+    made = train_ensemble("softmax_regression", 2, out=tmp_path, name="e", test=False, **QUICK)
+    assert made.finished
+
+
+def test_what_a_member_is_writing_is_left_to_it(digits, copy):
+    """Another process may resume a member by itself."""
+    writing = copy / "member-1" / "checkpoints" / ".last.0.part"
+    writing.mkdir(parents=True)
+    with load(copy).folder.locked():
+        assert writing.is_dir()
 
 
 def test_a_member_killed_before_its_first_checkpoint_resumes_exactly(dropout, tmp_path):
@@ -391,7 +406,7 @@ def test_files_of_others_in_place_of_a_member_stay(copy, theirs):
     place = copy / "member-1" / theirs
     place.parent.mkdir(parents=True)
     place.write_text("years of work")
-    (copy / "member-1" / ".recipe.json.0a1b2c3d.part").write_text("{")
+    (copy / "member-1" / ".recipe.json.0.part").write_text("{")
     before = content(copy / "member-1")
     with pytest.raises(UserError, match=r"no run that gradlab has begun: .* Move it away"):
         resume(copy, progress=False)

@@ -91,7 +91,7 @@ class RunFolder:
                 + (
                     "Its training was stopped before it began: begin it again with 'gradlab train "
                     f"RECIPE --out {whole.parent} --name {whole.name}'"
-                    if run._is_unbegun()
+                    if run.is_unbegun()
                     else "Name a folder made by 'gradlab train'"
                 )
             )
@@ -254,10 +254,10 @@ class RunFolder:
         try:
             self.path.mkdir()
         except FileExistsError:
-            if not self._is_unbegun():
+            if not self.is_unbegun():
                 raise self._taken() from None
 
-    def _is_unbegun(self) -> bool:
+    def is_unbegun(self) -> bool:
         """Whether the folder holds nothing but what a training makes before recipe.json."""
         return self.path.is_dir() and all(
             entry.name == _LOCK or files.is_partial(entry.name) for entry in self.path.iterdir()

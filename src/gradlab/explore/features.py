@@ -19,9 +19,10 @@ from gradlab.data.fields.base import Field
 from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
-from gradlab.data.sources import TABLES, source
+from gradlab.data.kinds import kind_of
+from gradlab.data.sources import source
 from gradlab.data.sources.arrays import read_npz
-from gradlab.data.sources.folders import ARCHIVES, SPLIT_FOLDERS
+from gradlab.data.sources.folders import SPLIT_FOLDERS
 from gradlab.errors import UserError
 from gradlab.runs import Ensemble, Run, load
 from gradlab.tasks.activations import Pool, activations
@@ -264,14 +265,14 @@ def _is_dataset(data: Any, schema: Schema) -> bool:
     if path.is_dir():
         inner = [entry.name.lower() for entry in path.iterdir() if entry.is_dir()]
         return len(inner) > 1 or any(name in SPLIT_FOLDERS for name in inner)
-    suffix = path.suffix.lower()
-    if suffix == ".npz" and path.is_file():
+    kind = kind_of(path)
+    if kind == "arrays" and path.is_file():
         return bool({"y", "y_train"} & set(read_npz(path)))
-    if suffix in TABLES and path.is_file():
+    if kind == "table" and path.is_file():
         from gradlab.data.sources.frames import read_frame
 
         return _column(schema) in read_frame(path)[0].columns
-    return path.name.lower().endswith(ARCHIVES)
+    return kind == "archive"
 
 
 def _other(run: Run, name: str) -> Examples:

@@ -35,6 +35,7 @@ from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
 from gradlab.tasks.evaluation import Evaluation
 from gradlab.tasks.supervised import Supervised
+from gradlab.text import brief
 
 FORMAT: Final = 2
 FILE = "ensemble.json"
@@ -129,6 +130,13 @@ HEADER = (
 )  # fmt: skip
 
 
+class EnsembleFolder(RunFolder):
+    """The folder of an ensemble. What was left in its members is theirs to clear away."""
+
+    def _clear(self) -> None:
+        pass
+
+
 class Ensemble(Run):
     """Several runs as one: evaluated, predicted with and loaded like any run.
 
@@ -149,7 +157,8 @@ class Ensemble(Run):
         """What its ensemble.json holds; None of one that has no folder of its own."""
         self._given = members
         # Without a folder it is called by its members.
-        super().__init__(RunFolder(path or Path(" + ".join(map(str, self.paths)))), None, runtime)
+        where = path or Path(" + ".join(map(str, self.paths)))
+        super().__init__(EnsembleFolder(where), None, runtime)
         self._details: dict[str, Evaluation] = {}
 
     @classmethod
@@ -249,7 +258,8 @@ class Ensemble(Run):
         return tuple(
             Gain(name, value, tuple(other[name] for other in others))
             for name, value in metrics.items()
-            if measure(name).goal and all(name in other for other in others)
+            # Without those of which a figure was not finite, which are logged as null.
+            if measure(name).goal and None not in (value, *(o.get(name) for o in others))
         )
 
     @property
@@ -296,18 +306,18 @@ def read_record(path: Path) -> EnsembleRecord:
     found = value.get("format") if isinstance(value, dict) else None
     if found != FORMAT:
         raise UserError(
-            f"{where}: expected an ensemble of format {FORMAT}, found format {found!r:.60}; "
+            f"{where}: expected an ensemble of format {FORMAT}, found {brief(found)}; "
             "it was edited or written by another version of gradlab"
         )
     record = validate(EnsembleRecord, value, where)
     twice = [name for name, count in Counter(record.members).items() if count > 1]
     if twice:
-        raise UserError(f"{where}: members: {twice[0]!r:.60} is named more than once")
+        raise UserError(f"{where}: members: {brief(twice[0])} is named more than once")
     for name in record.members if record.recipe is not None else ():
         if not MEMBER.fullmatch(name):
             raise UserError(
                 f"{where}: members: expected folders in that of the ensemble (member-0, "
-                f"member-1, ...), found {name!r:.60}; it was edited"
+                f"member-1, ...), found {brief(name)}; it was edited"
             )
         if (path / name).is_symlink() or (path / name).resolve().parent != path.resolve():
             raise UserError(
@@ -317,28 +327,31 @@ def read_record(path: Path) -> EnsembleRecord:
     return record
 
 
-def new_folder(out: Path, name: str | None, stem: str, record: EnsembleRecord) -> RunFolder:
+def new_folder(out: Path, name: str | None, stem: str, record: EnsembleRecord) -> EnsembleFolder:
     """A new folder under `out` with this ensemble.json, called `name` or the first free `stem-N`.
 
-    UserError when there is one of that name, or it is no plain name.
+    One that was stopped before it had an ensemble.json is taken over. UserError when there is
+    another of that name, or it is no plain name.
     """
-    if name is not None and (name in ("", ".", "..") or re.search(r"[/\\]", name)):
-        raise UserError(f"--name: expected the plain name of a folder, found {name!r}")
-    number = 1
+    if name is not None:
+        files.check_name(name, "--name")
+    stem, number = files.plain_name(stem), 1
     while name is None and (out / f"{stem}-{number}").exists():
         number += 1
-    path = out / (name or f"{stem}-{number}")
+    folder = EnsembleFolder(out / (name or f"{stem}-{number}"))
+    path = folder.path
     try:
         path.mkdir(parents=True)
     except FileExistsError:
-        raise UserError(
-            f"there is a folder {path} already: resume it (gradlab resume {path}), remove it, or "
-            "choose another --name"
-        ) from None
+        if not folder.is_unbegun():
+            raise UserError(
+                f"there is a folder {path} already: resume it (gradlab resume {path}), remove it, "
+                "or choose another --name"
+            ) from None
     except OSError as error:
         raise files.write_error(path, error) from None
     files.write_json(path / FILE, record.model_dump(mode="json"))
-    return RunFolder(path)
+    return folder
 
 
 def _seen_from(folder: Path, member: Path) -> str:

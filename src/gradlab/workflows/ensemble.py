@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gradlab import files
 from gradlab.config import Recipe, Runtime, override
-from gradlab.engine import Interrupted
+from gradlab.engine import Interrupted, RunFolder
 from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.runs.ensemble import FILE, Ensemble, EnsembleRecord, load_ensemble, new_folder
 from gradlab.runs.make import learnt_from
 from gradlab.tasks import tasks
 from gradlab.tasks.supervised import Supervised
-from gradlab.words import some
 from gradlab.workflows.train import Manner, begin, divide, located, resume_run
 from gradlab.workflows.verdict import warnings
 
 MOST = 1000
 """Members, at most."""
-
-_UNBEGUN = re.compile(r"\.lock|\..+\.part", re.DOTALL)
-"""What a run holds that was stopped before its recipe.json was there."""
 
 
 def train_ensemble(recipe: str | Recipe, count: int = 5, **options: Any) -> Ensemble:
@@ -87,8 +81,12 @@ def resume_ensemble(path: str | os.PathLike[str], manner: Manner) -> Ensemble:
 
 
 def _begin(recipe: Recipe, runtime: Runtime, member: Path, manner: Manner) -> None:
-    """Train a member from its beginning."""
-    clear_unbegun(member)
+    """Train a member from its beginning; one that was stopped before it began is taken over."""
+    if member.exists() and not RunFolder(member).is_unbegun():
+        raise UserError(
+            f"{member} is no run that gradlab has begun: it has no recipe.json, but holds other "
+            "files. Move it away, then resume again"
+        )
     asked = manner.runtime.model_dump(exclude_defaults=True)
     runtime = override(runtime, asked, where="runtime")
     manner = replace(manner, out=member.parent, name=member.name, runtime=runtime)
@@ -113,7 +111,7 @@ def _conclude(ensemble: Ensemble, test: bool) -> None:
     ensemble.folder.append(
         {
             "event": "end",
-            "seconds": round(sum(end["seconds"] for end in ends), 3),
+            "seconds": round(sum(end.get("seconds") or 0.0 for end in ends), 3),
             "examples_per_second": round(statistics.fmean(rates), 1) if rates else None,
             "baselines": baselines,
             "warnings": warnings(metrics, baselines, ensemble.recipe.plan.monitor or "loss"),
@@ -131,38 +129,14 @@ def _check_answers(recipe: Recipe) -> None:
         )
 
 
-def clear_unbegun(run: Path) -> None:
-    """Take away a run that was stopped before it began, so that it can be begun again.
-
-    UserError, and nothing is touched, where there is anything else: nobody's files are removed.
-    """
-    try:
-        if not run.exists():
-            return
-        left = list(run.iterdir())
-        foreign = sorted(
-            entry.name for entry in left if not (_UNBEGUN.fullmatch(entry.name) and entry.is_file())
-        )
-        if foreign:
-            raise UserError(
-                f"{run} is no run that gradlab has begun: it has no recipe.json, but holds "
-                f"{some(foreign)}. Move it away, then resume again"
-            )
-        for entry in left:
-            entry.unlink()
-        run.rmdir()
-    except OSError as error:
-        raise files.write_error(run, error) from None
-
-
 def _take_back(folder: Path, record: EnsembleRecord) -> None:
-    """Take away the folder of an ensemble that was refused before a member had begun."""
+    """Take away, file by file, what was made for an ensemble of which no member has begun."""
     members = [folder / name for name in record.members]
-    if any((member / "recipe.json").is_file() for member in members):
+    if any((member / "recipe.json").exists() for member in members):
         return
-    with contextlib.suppress(OSError, UserError):
-        for member in members:
-            clear_unbegun(member)
+    for place in (*members, folder):
         for name in (FILE, ".lock"):
-            (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
+            with contextlib.suppress(OSError):
+                (place / name).unlink()
+        with contextlib.suppress(OSError):
+            place.rmdir()  # only where nothing else is in it

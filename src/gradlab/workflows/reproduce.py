@@ -110,7 +110,7 @@ def reproduce(
     for dataset in dict.fromkeys(target.dataset for target in targets):
         runs = [_run(recipe, dataset, seed, out, options) for seed in range(seeds)]
         metrics = [run.metrics.get("test") or run.evaluate("test") for run in runs]
-        seconds = statistics.fmean(run.summary["seconds"] for run in runs)
+        seconds = statistics.fmean(run.end.get("seconds") or 0.0 for run in runs)
         for target in targets:
             if target.dataset == dataset:
                 values = tuple(found[target.metric] for found in metrics)
