@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan": (
         "dcgan",
         {
-            **SMALL, "epochs": 2, "data": "digits", "data.image_size": 28, "batch_size": 32,
+            **SMALL, "epochs": 3, "data": "digits", "data.image_size": 28, "batch_size": 32,
             "model.width": 4, "model.latent": 8,
         },
     ),

@@ -185,6 +185,16 @@ def test_values_are_measured_in_their_own_units():
     assert answer.draw() is None
 
 
+def test_a_table_is_reconstructed_in_standard_deviations(tmp_path):
+    fields = {"model.widths": "", "model.code": 2, "data": "iris", "epochs": 30, "lr": 0.02}
+    made = train("autoencoder", out=tmp_path, progress=False, threads=1, **fields)
+    val = made.metrics["val"]
+    assert val["mse"] == pytest.approx(val["loss"], rel=1e-5)
+    assert val["mse"] < 0.4 * made.baselines["val"]["mean example"]["mse"]
+    (part,) = made.details("val").parts
+    assert part.tables()[0].rows[0][2] and not list(made.path.glob("samples/*"))
+
+
 def test_initial_values_do_not_depend_on_how_the_memory_lies():
     """Filters lie channels last while they are trained, and are drawn before."""
     fields = {**SMALL, "model.widths": "8,16", "init": "he", "model.code": 4}

@@ -70,14 +70,14 @@ def test_a_resumed_training_ends_bit_for_bit_the_same(tmp_path, fields):
         train("dcgan", name="cut", observers=[Killer(7)], **given)  # mid epoch: 5 a piece
     cut = open_run(tmp_path / "cut")
     progress, state = cut.folder.load("last")
-    assert (progress["epoch"], progress["step"]) == (1, 7)
+    assert (progress.epoch, progress.step) == (1, 7)
     assert set(state) == {"model", "random", "loader", "generator", "discriminator"}
     for name in ("generator", "discriminator"):
         assert state[name]["step"] == 7
         assert all(slot["exp_avg"].any() for slot in state[name]["slots"].values())
     resume_run(tmp_path / "cut", Manner(progress=False, test=False))
     (progress, first), (_, second) = whole.folder.load("last"), cut.folder.load("last")
-    assert progress["step"] == 15 and equal(first["model"], second["model"])
+    assert progress.step == 15 and equal(first["model"], second["model"])
     for name in ("generator", "discriminator"):
         for index, slot in first[name]["slots"].items():
             assert equal(slot, second[name]["slots"][index])
