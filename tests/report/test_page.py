@@ -346,7 +346,8 @@ def test_small_pictures_are_kept_and_large_ones_made_small():
     assert np.array_equal(np.asarray(opened[0]), small)
     assert opened[1].size == (128, 64) and opened[1].mode == "L"
     assert np.array_equal(np.asarray(opened[2]), large[:, :300, 0])
-    assert [image.get("class") for image in images] == ["sharp", None, None]
+    assert [image.get("class") for image in images] == ["sharp", None, "sharp"]
+    assert [image.get("width") for image in images] == [None, None, "600"]
 
 
 @pytest.mark.parametrize("many", [20, 1000])
@@ -379,9 +380,7 @@ def test_what_has_no_room_is_left_out_and_said():
         def tables(self):
             return (Table(("text",) * 30, rows),)
 
-    html = render(
-        page(parts=(Weather(), Long()), pictures={f"sheet {i}": noise for i in range(9)})
-    )
+    html = render(page(parts=(Weather(), Long()), pictures={f"sheet {i}": noise for i in range(9)}))
     assert len(html.encode()) < LARGEST
     reader = Reader(html)
     assert "It rains more and more" in html  # what comes first has its place

@@ -39,6 +39,7 @@ _CELL = 160  # letters of a cell
 _FIELD = 1000  # the same, of a recipe's
 _PICTURE = 128  # pixels of the longer side of a card
 _SHEET = 900  # the same, of a sheet of pictures that a network made
+_SMALL = 300  # up to here a sheet is kept as it is, and shown larger with hard pixels
 _SHARP = 48  # up to here a picture is shown with hard pixels
 
 
@@ -144,10 +145,11 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Picture:
-    """An `img`; `uri` is empty where it had no room."""
+    """An `img`; `uri` is empty where it had no room. `width`: pixels; 0: as its place is."""
 
     uri: str
     sharp: bool
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -270,9 +272,12 @@ def _card(card: Card, room: _Room) -> _Picture:
     return _Picture(uri if room.takes(uri) else "", sharp)
 
 
-def _sheet(picture: np.ndarray, room: _Room) -> str:
-    uri = _data_uri(picture, _SHEET, lossless=max(picture.shape[:2]) <= _SHEET // 3)
-    return uri if room.takes(uri) else ""
+def _sheet(picture: np.ndarray, room: _Room) -> _Picture:
+    longest = max(picture.shape[:2])
+    small = longest <= _SMALL
+    uri = _data_uri(picture, _SHEET, lossless=small)
+    width = picture.shape[1] * max(round(_SHEET / 2 / longest), 1) if small else 0
+    return _Picture(uri if room.takes(uri) else "", small, width)
 
 
 def _data_uri(picture: np.ndarray, largest: int, *, lossless: bool) -> str:
