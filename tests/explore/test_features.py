@@ -204,7 +204,9 @@ def test_rows_of_a_table_are_read_as_the_run_reads_them(table, tmp_path):
     own = features(table)
     assert sorted(map(tuple, own.values.round(3))) == sorted(map(tuple, new.values.round(3)))
     frame[:, 1:].with_columns(species).write_csv(tmp_path / "short.csv")
-    with pytest.raises(UserError, match=r"short.csv: the table lacks the columns sepal length \(cm\);"):
+    with pytest.raises(
+        UserError, match=r"short.csv: the table lacks the columns sepal length \(cm\);"
+    ):
         features(table, tmp_path / "short.csv")
     with pytest.raises(UserError, match="species"):
         features(table, "wine")
@@ -295,9 +297,9 @@ def test_the_summary_is_json(run):
         "run": str(run.path), "layer": "input of fc3", "features": 84, "examples": {"val": 153},
         "labels": True, "classes": list("0123456789"), "notes": [],
     }  # fmt: skip
-    assert found.tables() == [
-        (("split", "examples", "features", "layer"), [("val", "153", "84", "input of fc3")])
-    ]
+    (table,) = found.tables()
+    assert table.header == ("split", "examples", "features", "layer")
+    assert table.rows == (("val", "153", "84", "input of fc3"),)
 
 
 def test_the_process_has_its_own_threads_afterwards(run):

@@ -54,9 +54,9 @@ def test_in_a_folder_of_photos(run, tmp_path):
     assert found.left_out == 1 and len(found.neighbours) == 3  # no more than there are
     assert {n.id for n in found.neighbours} == {str(tmp_path / f"{i}.png") for i in (1, 2, 3)}
     assert found.to_dict()["neighbours"][0]["label"] is None
-    ((header, rows),) = found.tables()
-    assert header == ("image", "label", "similarity")
-    assert [row[:2] for row in rows] == [(n.id, "") for n in found.neighbours]
+    (table,) = found.tables()
+    assert table.header == ("image", "label", "similarity")
+    assert [row[:2] for row in table.rows] == [(n.id, "") for n in found.neighbours]
 
 
 def test_the_test_split_is_read_only_when_it_is_asked_for(run):

@@ -26,6 +26,7 @@ from gradlab.data.sources.folders import SPLIT_FOLDERS
 from gradlab.errors import UserError
 from gradlab.runs import Ensemble, Run, load
 from gradlab.tasks.activations import Pool, activations
+from gradlab.tasks.evaluation import Table
 
 SUFFIXES = (".parquet", ".npz")
 
@@ -68,13 +69,11 @@ class Features:
             "notes": list(self.notes),
         }
 
-    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    def tables(self) -> tuple[Table, ...]:
         """How many features there are of how many examples."""
         width = str(self.values.shape[1])
-        rows: list[tuple[str, ...]] = [
-            (name, f"{count:,}", width, self.layer) for name, count in self.counts.items()
-        ]
-        return [(("split", "examples", "features", "layer"), rows)]
+        rows = tuple((name, f"{n:,}", width, self.layer) for name, n in self.counts.items())
+        return (Table(("split", "examples", "features", "layer"), rows),)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a table (.parquet) or arrays (.npz), as the suffix says.

@@ -18,6 +18,7 @@ from gradlab.drawing import short
 from gradlab.errors import UserError
 from gradlab.explore.features import Examples, Features, gather, of_examples
 from gradlab.runs import Run, load
+from gradlab.tasks.evaluation import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,12 +62,10 @@ class Similar:
             "neighbours": [asdict(neighbour) for neighbour in self.neighbours],
         }
 
-    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    def tables(self) -> tuple[Table, ...]:
         """The neighbours."""
-        rows: list[tuple[str, ...]] = [
-            (n.id, _words(n.label), f"{n.similarity:.4f}") for n in self.neighbours
-        ]
-        return [(("image", "label", "similarity"), rows)]
+        rows = tuple((n.id, _words(n.label), f"{n.similarity:.4f}") for n in self.neighbours)
+        return (Table(("image", "label", "similarity"), rows),)
 
     def figure(self) -> Figure:
         """The pictures in a grid, the query first."""
