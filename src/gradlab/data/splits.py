@@ -53,7 +53,7 @@ def complete(source: Source, config: DataConfig) -> tuple[Parts, tuple[str, ...]
         if not len(held) or not len(rest):
             raise UserError(
                 f"{source.name}: {len(parts['train'])} training examples "
-                f"({_different(parts['train'], source)} different) are too few to hold out "
+                f"({_different(parts['train'], source, keys)}) are too few to hold out "
                 f"{share:.0%} for {name}: add examples, give a {name} split, or change "
                 f"--data.{name}"
             )
@@ -105,8 +105,12 @@ def content(parts: Sequence[Split], inputs: Iterable[str]) -> np.ndarray:
     return numbered(marks[0])
 
 
-def _different(train: Split, source: Source) -> int:
-    return len(np.unique(content([train], source.schema.inputs)))
+def _different(train: Split, source: Source, keys: Mapping[str, np.ndarray]) -> str:
+    """How many examples there really are to choose from."""
+    for name in ("time", "group"):
+        if name in keys:
+            return f"{len(np.unique(keys[name]))} different {name}s"
+    return f"{len(np.unique(content([train], source.schema.inputs)))} different"
 
 
 def latest(time: np.ndarray, share: float) -> np.ndarray:

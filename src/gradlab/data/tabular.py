@@ -56,11 +56,11 @@ class TableColumn(Config):
         return f"{self.name} {self.categories[chosen[0]] if len(chosen) else 'other'}"
 
 
-def batches(places: Sequence[int], rows: int = 1) -> Iterator[np.ndarray]:
+def batches(places: Sequence[int], rows: int = 1) -> Iterator[list[int]]:
     """Places of columns, so many together as can be looked at over so many rows at once."""
     step = max(min(BATCH, CELLS // max(rows, 1)), 1)
     for start in range(0, len(places), step):
-        yield np.array(places[start : start + step])
+        yield list(places[start : start + step])
 
 
 def is_plain(dtype: Any) -> bool:
@@ -80,9 +80,9 @@ def learn(raw: Frame) -> list[TableColumn | str]:
     names, dtypes = raw.base.columns, raw.base.dtypes  # asked once: each time looks at all
     for places in batches(range(len(names)), len(raw)):
         nulls = raw.part(places).null_count().row(0)
-        empty = dict(zip(places.tolist(), (count == len(raw) for count in nulls), strict=True))
+        empty = dict(zip(places, (count == len(raw) for count in nulls), strict=True))
         plain = []
-        for place in places.tolist():
+        for place in places:
             dtype = dtypes[place]
             if empty[place]:
                 found[place] = "it has no value"
@@ -119,7 +119,7 @@ def _number(name: str, values: np.ndarray) -> TableColumn | str:
 
 
 def _categories(
-    raw: Frame, places: np.ndarray, names: Sequence[str]
+    raw: Frame, places: list[int], names: Sequence[str]
 ) -> dict[int, TableColumn | str]:
     """Columns of text: their most frequent values."""
     import polars as pl
@@ -147,7 +147,7 @@ def _categories(
     )
     found: dict[int, TableColumn | str] = {}
     for column, known, distinct, dates, texts in facts.iter_rows():
-        place = int(places[int(column)])
+        place = places[int(column)]
         missing = known < len(raw)
         if distinct == 1 and not missing:
             found[place] = "it is constant"
@@ -213,8 +213,8 @@ def _put_categories(
     inputs = pl.DataFrame(known, schema=["column", "value", "input"], orient="row")
     found = _long(part).join(inputs, on=["column", "value"])
     x[found["row"].to_numpy(), found["input"].to_numpy()] = 1
-    flagged = np.flatnonzero([column.missing for column in columns])
-    if len(flagged):
+    flagged = [n for n, column in enumerate(columns) if column.missing]
+    if flagged:
         ends = starts[flagged] + np.array([len(columns[n].categories) for n in flagged])
         x[:, ends] = part.select(pl.all().is_null()).to_numpy()[:, flagged]
     return 0

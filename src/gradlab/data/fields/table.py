@@ -111,7 +111,8 @@ class Table(Field):
                 yield self._dictionaries(dict(group))
                 continue
             for number, item in group:
-                where, notes = f"input {number}", ()
+                where = f"input {number}"
+                notes: tuple[str, ...] = ()
                 if isinstance(item, str | os.PathLike):
                     where = str(item)
                     frame, notes = read_frame(Path(item).expanduser())
@@ -134,7 +135,7 @@ class Table(Field):
             )
             for column in self.columns
         ]
-        return _Rows(clean(pl.DataFrame(texts)), "the rows given", list(rows))
+        return _Rows(clean(texts), "the rows given", list(rows))
 
     def _has_columns(self, found: Any, where: str) -> None:
         known = set(found)

@@ -47,7 +47,9 @@ def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
         raise UserError(f"{path} is no readable table: {reason}") from None
     if frame.is_empty():
         raise UserError(f"{path} holds no rows: expected a line of column names, then rows")
-    return clean(frame), notes
+    columns = frame.get_columns()
+    del frame  # of its columns, too, not all are to be in memory twice
+    return clean(columns), notes
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
@@ -144,7 +146,7 @@ def given_frame(data: Any, where: str) -> pl.DataFrame:
         data = _of_pandas(data, where)
     if data.is_empty():
         raise UserError(f"{where} holds no rows: expected some, and columns with names")
-    return clean(data)
+    return clean(data.get_columns())
 
 
 def _of_pandas(data: Any, where: str) -> pl.DataFrame:
@@ -172,16 +174,20 @@ def _series(name: str, column: Any) -> pl.Series:
     return pl.Series(name, [None if value is None else str(value) for value in known], pl.String)
 
 
-def clean(frame: pl.DataFrame) -> pl.DataFrame:
-    """Text stripped, and null where it says that the value is missing; so are NaNs."""
+def clean(columns: list[pl.Series]) -> pl.DataFrame:
+    """Text stripped, and null where it says that the value is missing; so are NaNs.
+
+    The columns in the list are replaced some at a time, so that their memory is free again.
+    """
     import polars as pl
     import polars.selectors as cs
 
-    columns, text = frame.get_columns(), cs.string()
-    for places in batches(range(len(columns)), frame.height):
-        part = pl.DataFrame(columns[places[0] : places[-1] + 1])
+    text = cs.string()
+    for places in batches(range(len(columns)), len(columns[0]) if columns else 0):
+        chosen = slice(places[0], places[-1] + 1)
+        part = pl.DataFrame(columns[chosen])
         part = part.with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
         part = part.with_columns(text.str.strip_chars(), cs.float().fill_nan(None))
         part = part.with_columns(pl.when(~text.is_in(MISSING)).then(text).name.keep())
-        columns[places[0] : places[-1] + 1] = part.get_columns()
+        columns[chosen] = part.get_columns()
     return pl.DataFrame(columns)

@@ -142,23 +142,24 @@ def _counters(frame: pl.DataFrame, others: set[str | None]) -> list[str]:
 
     if frame.height <= 20:
         return []
-    # The first rows leave out nearly all of them.
+    columns = zip(frame.schema.items(), frame.row(0), strict=True)
     places = [
         place
-        for place, (key, dtype) in enumerate(frame.schema.items())
-        if key not in others and (dtype.is_integer() or dtype == pl.String)
+        for place, ((key, dtype), first) in enumerate(columns)
+        if key not in others
+        and (dtype.is_integer() or dtype == pl.String)
+        and str(first) in ("0", "1")
     ]
-    whole = Frame(frame)
-    for rows in (20, frame.height):
+    for rows in (20, frame.height):  # the first rows leave out nearly all of them
         kept: list[int] = []
         for batch in batches(places, rows):
-            part = whole.part(batch, slice(0, rows))
-            starts = [str(value) in ("0", "1") for value in part.row(0)]
+            part = Frame(frame).part(batch, slice(0, rows))
             count = part.select(pl.all().cast(pl.Int64, strict=False) - pl.int_range(pl.len()))
             steady = count.select((pl.all() == pl.all().first()).all(ignore_nulls=False)).row(0)
-            kept += batch[np.array(starts) & np.array([one is True for one in steady])].tolist()
+            kept += [place for place, one in zip(batch, steady, strict=True) if one]
         places = kept
-    return [frame.columns[place] for place in places]
+    names = frame.columns
+    return [names[place] for place in places]
 
 
 def _read_target(
