@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 from common import begin, spread, table, verdict
+from gradlab.data.feed import Batch, Feed
 from torch.nn import functional as F
 
 from gradlab import data, models
 from gradlab.config import DataConfig, OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch, Feed
 from gradlab.engine import RunFolder, Setup, Updater, fit
 
 TARGET = 0.05

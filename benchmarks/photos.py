@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from common import begin, in_turn, medians, spread, table, verdict
+from gradlab.data.feed import Feed
 from peers import to_tensor
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -25,7 +26,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from gradlab import data
 from gradlab.config import Augment, DataConfig
-from gradlab.data.feed import Feed
 
 BATCH, EPOCHS, SHIFT = 32, 3, 4
 TARGET = 5.0

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from common import Clock, begin, in_turn, medians, spread, table, verdict
+from gradlab.recipes.run import make
 from peers import Pictures, import_keras, keras_lenet5, keras_resnet18, loader
 from torch.nn import functional as F
 
@@ -26,7 +27,6 @@ from gradlab import data, models
 from gradlab.config import Choice, DataConfig, OptimizerConfig, Plan, Recipe
 from gradlab.data.dataset import Dataset, Schema, Split, channel_statistics
 from gradlab.engine import RunFolder, fit
-from gradlab.recipes.run import make
 
 BATCH = 64
 LR = 1e-3

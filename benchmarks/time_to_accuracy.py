@@ -30,6 +30,7 @@ import numpy as np
 import torch
 import torch._dynamo
 from common import begin, in_turn, medians, spread, table, verdict
+from gradlab.recipes.run import make
 from peers import Pictures, import_keras, loader
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,7 +41,6 @@ from gradlab.data.sources.published import read_idx
 from gradlab.engine import RunFolder, fit
 from gradlab.insight import refuse
 from gradlab.recipes import find
-from gradlab.recipes.run import make
 
 ACCURACY = 0.99
 TARGET = 15

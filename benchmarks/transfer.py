@@ -15,9 +15,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from gradlab.recipes.reproduce import Row, write_rows
+
 import gradlab
 from gradlab.config import Target
-from gradlab.recipes.reproduce import Row, write_rows
 
 MANNERS: dict[str, dict[str, Any]] = {
     "from scratch": {},

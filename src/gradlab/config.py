@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -228,7 +228,7 @@ class Runtime(Config):
     )
 
 
-def validate(config: type[C], value: dict[str, Any], where: str) -> C:
+def validate(config: type[C], value: Mapping[str, Any], where: str) -> C:
     """`value` as a configuration; a UserError names each field that does not fit."""
     try:
         return config.model_validate(value)

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gradlab.data.feed import Feed
 from PIL import Image
 
 from gradlab.config import DataConfig
 from gradlab.data import Schema, Split, image_cache, image_store, load
 from gradlab.data.dataset import Rows
 from gradlab.data.decode import ImageFile, decode, survey
-from gradlab.data.feed import Feed
 
 HYMENOPTERA = Path(os.environ.get("GRADLAB_DATA", "absent")) / "hymenoptera"
 real = pytest.mark.skipif(not HYMENOPTERA.is_dir(), reason="GRADLAB_DATA has no hymenoptera")

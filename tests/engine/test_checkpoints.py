@@ -6,10 +6,10 @@ import struct
 
 import pytest
 import torch
+from gradlab.data.feed import Batch
 
 from gradlab import files
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch
 from gradlab.engine import Progress, RunFolder, Setup, Updater, pack
 from gradlab.engine import run as run_module
 from gradlab.errors import UserError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from gradlab.data.feed import Batch
 
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch
 from gradlab.engine import (
     Diverged,
     Interrupted,

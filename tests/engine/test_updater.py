@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
+from gradlab.data.feed import Batch
 from torch import nn
 from torch.nn import functional
 
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch
 from gradlab.engine import Setup, Updater
 from gradlab.engine.schedule import factor
 from gradlab.errors import UserError

@@ -36,8 +36,9 @@ CELLS = 1 << 20
 class Column(Protocol):
     """What every column can do, encoded or not."""
 
-    notes: tuple[str, ...]
-    """What was converted, so that a person can be told."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was converted, so that a person can be told."""
 
     def __len__(self) -> int: ...
 
@@ -228,7 +229,9 @@ class Frame:
 
     def marks(self) -> np.ndarray:
         """A hash of each row's content."""
-        found = [part.hash_rows(seed=0).to_numpy() for _, part in self.stretches(range(self.base.width))]
+        found = [
+            part.hash_rows(seed=0).to_numpy() for _, part in self.stretches(range(self.base.width))
+        ]
         return np.concatenate([np.empty(0, np.uint64), *found])
 
 

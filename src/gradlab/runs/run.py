@@ -16,7 +16,7 @@ from torch import nn
 
 from gradlab.config import Recipe, Runtime, validate
 from gradlab.data import Schema, Split
-from gradlab.engine import RunFolder, seeded
+from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
 from gradlab.runs.make import learnt_from, make
 from gradlab.tasks.answers import Prediction
@@ -40,7 +40,7 @@ class Run:
         self._own = None if model is None else Own(model)
 
     @cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """What recipe.json holds."""
         return self.folder.record
 
@@ -177,8 +177,9 @@ class Run:
         Inputs without a name are numbered, from 1. For a network of several inputs each one is a
         dictionary by field name.
         """
-        items = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-        columns, names = {}, ()
+        items: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        columns: dict[str, Any] = {}
+        names: tuple[str, ...] = ()
         notes: list[str] = []
         several = len(self.schema.inputs) > 1
         for name, field in self.schema.inputs.items():

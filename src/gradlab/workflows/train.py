@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-import gradlab
 from gradlab.config import Recipe, Runtime, override
 from gradlab.data import Schema
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
@@ -25,6 +24,7 @@ from gradlab.report import Gallery, write
 from gradlab.runs.make import learnt_from, make
 from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
+from gradlab.version import __version__
 from gradlab.workflows.diagnosis import first_fault
 from gradlab.workflows.verdict import warnings
 
@@ -80,7 +80,7 @@ def begin(recipe: Recipe, dataset: Any, own: Own | None, manner: Manner) -> Run:
     with training(recipe, dataset, manner.runtime, own) as task:
         record = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "gradlab": gradlab.__version__,
+            "gradlab": __version__,
             "seed": task.recipe.seed,
             "recipe": task.recipe.model_dump(mode="json"),
             "schema": task.schema.model_dump(mode="json"),
