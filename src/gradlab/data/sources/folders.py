@@ -103,7 +103,7 @@ def _checked(looks: Sequence[Look]) -> Checked:
     """Sizes and modes of the files as they are on the disk, and those that cannot be read."""
     good = [look for look in looks if not look.error]
     broken = {look.name: look.error for look in looks if look.error}
-    issues = ()
+    issues: tuple[Issue, ...] = ()
     if broken:
         where = shown([f"{name}: {error}" for name, error in broken.items()])
         what = f"images that cannot be read: {len(broken)} of {len(looks)}. Remove or replace them"
