@@ -83,6 +83,8 @@ def image_source(path: Path, config: DataConfig) -> Source:
     bad = [look for look in seen if look.error]
     if "train" not in parts or (bad and config.unreadable == "refuse"):
         raise _refusal(path, seen)
+    if bad:
+        notes = (*notes, f"left out, not readable: {some(look.name for look in bad)}")
     schema = Schema(
         inputs={"image": Image(height=height, width=width, channels=channels)},
         targets={"label": Label(classes=tuple(classes))} if named else {},
