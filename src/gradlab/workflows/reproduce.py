@@ -1,4 +1,4 @@
-"""A recipe against its published figures: several seeds, mean and deviation, one row each."""
+"""A recipe against its published figures: several seeds, mean and standard deviation, one row each."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def reproduce(
         for target in targets:
             if target.dataset == dataset:
                 values = tuple(found[target.metric] for found in metrics)
-                rows.append(Row(name, target, values, seconds, _machine(runs[0])))
+                rows.append(Row(name, target, values, seconds, machine_of(runs[0])))
     write_rows(results, rows)
     return rows
 
@@ -126,7 +126,7 @@ def _run(recipe: Recipe, dataset: str, seed: int, out: Path, options: dict[str, 
     return train(recipe, **{**options, "data": dataset, "seed": seed, "out": out, "name": name})
 
 
-def _machine(run: Run) -> str:
+def machine_of(run: Run) -> str:
     """What a run was trained on."""
     machine, runtime = run.record["machine"], run.trained_with
     kind, _, number = runtime.device.partition(":")
