@@ -138,7 +138,7 @@ def given_frame(data: Any, where: str) -> pl.DataFrame:
     import polars as pl
 
     if not isinstance(data, pl.DataFrame):
-        if not type(data).__module__.startswith("pandas.") or not hasattr(data, "columns"):
+        if not (hasattr(data, "iloc") and hasattr(data, "columns")):
             raise UserError(
                 f"{where} is of the type {type(data).__name__}: expected a path of a CSV or "
                 "Parquet file, a polars or pandas data frame, or a dictionary for each row"

@@ -80,21 +80,24 @@ def frame_source(
         if lost.any():
             said.append(f"{lost.sum()} rows without {key} left out")
         known &= ~lost
+        if not known.any():
+            raise UserError(f"{name}: {key!r} has no value in any row that could be used")
     targets: dict[str, Field] = {}
     columns: dict[str, Any] = {}
     if target is not None and config.target_kind == "none":
         said.append(f"{target}: left out (nothing is asked for)")
     elif target is not None:
-        field, values, has, why = _read_target(name, frame[target].filter(known), config)
+        field, values, has, found = _read_target(name, frame[target].filter(known), config)
         known[known] = has
-        said += why
+        said += found
         targets[field.type], columns[field.type] = field, Dense(values)
     rows = np.flatnonzero(known)
     keys = _keys(name, frame, rows, config, said)
     left = [c for c in frame if c.name not in {target, *aside, *counters}]
     if not left:
         beside = ", ".join(repr(key) for key in (target, *aside) if key is not None)
-        raise UserError(f"{name}: there is no column beside {beside} to learn from")
+        why = f" ({', '.join(counters)}: counts the rows)" if counters else ""
+        raise UserError(f"{name}: there is no column beside {beside} to learn from{why}")
     columns["table"] = Frame(pl.DataFrame(left), None if known.all() else rows)
     return Source(
         name,
