@@ -1,4 +1,4 @@
-"""A recipe against its published figures: several seeds, mean and standard deviation, one row each."""
+"""A recipe against its published figures: mean and standard deviation over several seeds."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.image_cache import MUCH, decoded
 from gradlab.data.kinds import IMAGES
-from gradlab.data.sources.listing import Listing, opened
+from gradlab.data.listing import Listing, opened
 from gradlab.errors import UserError
 from gradlab.words import shown, some
 
@@ -249,9 +249,3 @@ def _inside(listing: Listing) -> Listing:
             break
         listing = listing.inside(top)
     return listing
-
-
-def image_paths(folder: Path) -> list[Path]:
-    """The image files anywhere in a folder, sorted."""
-    with opened(folder) as listing:
-        return [folder.joinpath(*parts) for parts in sorted(listing.images)]

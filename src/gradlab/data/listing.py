@@ -214,3 +214,9 @@ def _check_size(path: Path, name: str, size: int) -> None:
 def _hidden(name: str) -> bool:
     """Whether a file or folder is one of those that systems leave behind."""
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The image files anywhere in a folder, sorted."""
+    with opened(folder) as listing:
+        return [folder.joinpath(*parts) for parts in sorted(listing.images)]
