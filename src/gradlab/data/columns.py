@@ -88,7 +88,11 @@ class Dense:
         return len(self.base) if self.rows is None else len(self.rows)
 
     def __getitem__(self, chosen: Any) -> np.ndarray:
-        found: np.ndarray = self.base[chosen if self.rows is None else self.rows[chosen]]
+        first, *others = chosen if isinstance(chosen, tuple) else (chosen,)
+        found: np.ndarray = self.base[first if self.rows is None else self.rows[first]]
+        if others:
+            whole = (slice(None),) if found.ndim == self.base.ndim else ()
+            found = found[(*whole, *others)]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -228,7 +232,9 @@ class Frame:
 
     def marks(self) -> np.ndarray:
         """A hash of each row's content."""
-        found = [part.hash_rows(seed=0).to_numpy() for _, part in self.stretches(range(self.base.width))]
+        found = [
+            part.hash_rows(seed=0).to_numpy() for _, part in self.stretches(range(self.base.width))
+        ]
         return np.concatenate([np.empty(0, np.uint64), *found])
 
 

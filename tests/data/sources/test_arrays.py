@@ -77,7 +77,7 @@ def test_float_targets_are_numbers(tmp_path: Path) -> None:
     assert (
         list(got.schema.targets) == ["number"] and got.parts["train"]["number"].dtype == np.float32
     )
-    assert got.parts["train"]["label"][:].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert got.parts["train"]["number"][:].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
 
 
 def test_labels_that_are_mapped(tmp_path: Path) -> None:
