@@ -88,11 +88,17 @@ class Dense:
         return len(self.base) if self.rows is None else len(self.rows)
 
     def __getitem__(self, chosen: Any) -> np.ndarray:
-        first, *others = chosen if isinstance(chosen, tuple) else (chosen,)
-        found: np.ndarray = self.base[first if self.rows is None else self.rows[first]]
-        if others:
-            whole = (slice(None),) if found.ndim == self.base.ndim else ()
-            found = found[(*whole, *others)]
+        found: np.ndarray
+        if self.rows is None:
+            found = self.base[chosen]
+        elif not isinstance(chosen, tuple):
+            found = self.base[self.rows[chosen]]
+        elif chosen[0] is Ellipsis:
+            found = self.base[self.rows][chosen]
+        else:
+            examples = self[chosen[0]]
+            kept = (slice(None),) if examples.ndim == self.base.ndim else ()
+            found = examples[(*kept, *chosen[1:])]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
