@@ -228,7 +228,9 @@ class Frame:
 
     def marks(self) -> np.ndarray:
         """A hash of each row's content."""
-        found = [part.hash_rows(seed=0).to_numpy() for _, part in self.stretches(range(self.base.width))]
+        found = [
+            part.hash_rows(seed=0).to_numpy() for _, part in self.stretches(range(self.base.width))
+        ]
         return np.concatenate([np.empty(0, np.uint64), *found])
 
 

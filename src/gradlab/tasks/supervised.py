@@ -19,9 +19,7 @@ from gradlab.tasks.baselines import Baselines, baselines
 class Supervised(Task):
     """A task whose step is `zero_grad, loss, backward, step` on a batch."""
 
-    serves = frozenset(
-        {"init", "weights", "freeze", "augment", "updates", "accumulate", "dataset"}
-    )
+    serves = frozenset({"init", "weights", "freeze", "augment", "updates", "accumulate", "dataset"})
 
     target: str
     """The name of the field that is asked for."""
