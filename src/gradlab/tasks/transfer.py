@@ -171,7 +171,7 @@ def freeze(model: nn.Module, transfer: Transfer, epoch: int) -> None:
 def groups(
     model: nn.Module, transfer: Transfer
 ) -> list[tuple[float, list[tuple[str, nn.Parameter]]]]:
-    """Parameters with the factor of their learning rate: `backbone_lr`, and 1 for the last layer."""
+    """Parameters with the factor of their learning rate: `backbone_lr`, or 1 for the last layer."""
     named = list(model.named_parameters())
     if transfer.backbone_lr == 1:
         return [(1.0, named)]

@@ -1,4 +1,4 @@
-"""A recipe against its published figures: several seeds, mean and standard deviation, one row each."""
+"""A recipe against its published figures: one row each, mean and standard deviation over seeds."""
 
 from __future__ import annotations
 
