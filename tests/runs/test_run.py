@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 import torch
+from support import same_weights
 
 import gradlab
 from gradlab import files
 from gradlab.cli import main
 from gradlab.engine import RunFolder
-from support import same_weights
 
 
 @pytest.fixture(scope="module")

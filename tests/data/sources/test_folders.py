@@ -14,9 +14,9 @@ from PIL import Image
 
 from gradlab import machine
 from gradlab.config import DataConfig
-from gradlab.data import image_cache
+from gradlab.data import image_cache, listing
 from gradlab.data.dataset import Dataset, Source
-from gradlab.data.sources import folders, listing, load, source
+from gradlab.data.sources import folders, load, source
 from gradlab.errors import UserError
 
 Usage = namedtuple("Usage", "total used free")
