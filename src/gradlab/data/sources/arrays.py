@@ -29,6 +29,7 @@ from gradlab.data.fields.number import Number
 from gradlab.data.fields.values import Values
 from gradlab.data.kinds import kind_of
 from gradlab.errors import UserError
+from gradlab.text import one_line, quoted, shortened
 from gradlab.words import shown, some
 
 
@@ -157,8 +158,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # zipfile, its codecs and numpy raise whatever a file brings up
-        said = paths.printable(str(error)) or type(error).__name__
-        raise UserError(f"{path} cannot be read: {paths.shortened(said)}") from None
+        said = one_line(str(error)) or type(error).__name__
+        raise UserError(f"{path} cannot be read: {shortened(said)}") from None
 
 
 def _declared(member: IO[bytes], size: int, where: str) -> int:
@@ -263,7 +264,7 @@ def _classes(
             notes.append(f"y: the labels {some(classes, 5)} are the classes 0 to {len(known) - 1}")
     unreadable = [name for name in classes if not paths.is_text(name)]
     if unreadable:
-        raise UserError(f"{path}: the class {paths.quoted(unreadable[0])} is no text")
+        raise UserError(f"{path}: the class {quoted(unreadable[0])} is no text")
     if len(classes) < least:
         raise UserError(
             f"{path}: classification needs at least two classes, found only {some(classes)} in y"
