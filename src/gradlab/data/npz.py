@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 from gradlab import machine, paths
 from gradlab.data.kinds import kind_of
 from gradlab.errors import UserError
+from gradlab.text import one_line, shortened
 
 EXPECTED = "Expected arrays x and y, or x_train, y_train (and x_val, y_val, x_test, y_test)"
 
@@ -85,8 +86,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # zipfile, its codecs and numpy raise whatever a file brings up
-        said = paths.printable(str(error)) or type(error).__name__
-        raise UserError(f"{path} cannot be read: {paths.shortened(said)}") from None
+        said = one_line(str(error)) or type(error).__name__
+        raise UserError(f"{path} cannot be read: {shortened(said)}") from None
 
 
 def _declared(member: IO[bytes], size: int, where: str) -> int:

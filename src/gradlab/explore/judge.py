@@ -39,9 +39,14 @@ class Judged:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the figures as JSON."""
-        if Path(path).suffix.lower() != ".json":
-            raise UserError(f"the figures are written as .json, found {str(path)!r}")
+        check_out(path)
         files.write_json(Path(path), self.to_dict())
+
+
+def check_out(path: str | os.PathLike[str]) -> None:
+    """UserError for a file in which the figures cannot be written."""
+    if Path(path).suffix.lower() != ".json":
+        raise UserError(f"the figures are written as .json, found {str(path)!r}")
 
 
 def judge(

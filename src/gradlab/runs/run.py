@@ -25,6 +25,9 @@ from gradlab.tasks.base import Own, Task
 from gradlab.tasks.evaluation import Evaluation
 from gradlab.text import printable
 
+HELD = ("arrays", "data frame")
+"""Names of datasets that are held in Python: no path leads to them."""
+
 
 class Run:
     """What one training left behind. Its weights are those of the best epoch.
@@ -84,7 +87,16 @@ class Run:
     @cached_property
     def dataset(self) -> Any:
         """What was learnt from, read again; UserError when it has changed since the training."""
-        dataset = learnt_from(self.recipe)
+        if self.recipe.data.name in HELD:
+            raise UserError(
+                f"{self.path} was trained on {self.recipe.data.name} held in Python, which are not "
+                "kept in the run: gradlab.resume(path, data=...) continues the training; to "
+                "predict no dataset is needed"
+            )
+        return self.same(learnt_from(self.recipe))
+
+    def same(self, dataset: Any) -> Any:
+        """`dataset`, if it is the one that was learnt from; else UserError."""
         expected = self.record["dataset"].get("fingerprint", "")
         if dataset.fingerprint != expected:
             raise UserError(
@@ -103,6 +115,7 @@ class Run:
 
     def new_task(self, runtime: Runtime) -> Task:
         """The task as it was built, before any weights; torch's generators stay as they are."""
+        self._check_code()
         with seeded(self.recipe.seed):
             return make(self.recipe, self.schema, runtime, self.brought)
 
@@ -208,6 +221,21 @@ class Run:
         with self.task.setup.applied():
             answers = self.task.predict(split)
         return [Prediction(*pair) for pair in zip(split.ids, answers, strict=True)], notes
+
+    def _check_code(self) -> None:
+        """UserError for a network in a file that came with the run.
+
+        A run may come from anywhere, and no code of its folder is ever executed.
+        """
+        name = self.recipe.model.name
+        if ".py:" not in name:
+            return
+        file = Path(name.rpartition(":")[0])
+        if not file.is_absolute() or self.path.resolve() in file.resolve().parents:
+            raise UserError(
+                f"run {self.path}: its network is made by the file {file}, which lies in the run "
+                "itself: code that comes with a run is never executed"
+            )
 
     @property
     def brought(self) -> Own | None:

@@ -26,6 +26,7 @@ from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
 from gradlab.version import __version__
 from gradlab.workflows.diagnosis import first_fault
+from gradlab.workflows.given import dataset_of, is_held
 from gradlab.workflows.verdict import warnings
 
 
@@ -47,18 +48,29 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
 
     Options are those of `Manner` (`out`, `name`, `test`, `progress`, `log`, `observers`), the
     runtime's (`device`, `precision`, `threads`) and the recipe's fields by short or dotted name:
-    `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. The test split is read once, at the
+    `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be arrays (x, y), or a
+    data frame with `target="COLUMN"`. The test split is read once, at the
     end, on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)`
     writes event files too.
     """
     manner, fields = divide(options)
+    if not is_held(fields.get("data")):
+        chosen = located(find(recipe, fields))
+        return begin(chosen, learnt_from(chosen), None, manner)
+    data = fields.pop("data")
     chosen = located(find(recipe, fields))
-    return begin(chosen, learnt_from(chosen), None, manner)
+    dataset, config = dataset_of(data, chosen.data)
+    return begin(chosen.model_copy(update={"data": config}), dataset, None, manner)
 
 
-def resume_run(path: str | os.PathLike[str], manner: Manner) -> Run:
-    """Continue a run from its last checkpoint; of a finished one what is missing is written."""
+def resume_run(path: str | os.PathLike[str], manner: Manner, data: Any = None) -> Run:
+    """Continue a run from its last checkpoint; of a finished one what is missing is written.
+
+    `data` is what it learns from, where that is held in Python.
+    """
     run = open_run(path)
+    if data is not None:
+        run.dataset = run.same(dataset_of(data, run.recipe.data)[0])
     with run.folder.locked():
         if run.finished:
             if not (run.path / "report.html").is_file():

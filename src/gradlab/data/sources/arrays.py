@@ -24,6 +24,7 @@ from gradlab.data.fields.number import Number
 from gradlab.data.fields.values import Values
 from gradlab.data.npz import EXPECTED, numbers, read_npz
 from gradlab.errors import UserError
+from gradlab.text import one_line, quoted, shortened
 from gradlab.words import shown, some
 
 
@@ -163,7 +164,7 @@ def _classes(
             notes.append(f"y: the labels {some(classes, 5)} are the classes 0 to {len(known) - 1}")
     unreadable = [name for name in classes if not paths.is_text(name)]
     if unreadable:
-        raise UserError(f"{path}: the class {paths.quoted(unreadable[0])} is no text")
+        raise UserError(f"{path}: the class {quoted(unreadable[0])} is no text")
     if len(classes) < least:
         raise UserError(
             f"{path}: classification needs at least two classes, found only {some(classes)} in y"

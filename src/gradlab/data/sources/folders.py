@@ -29,6 +29,7 @@ from gradlab.data.image_cache import MUCH, decoded
 from gradlab.data.kinds import IMAGES
 from gradlab.data.listing import Listing, opened
 from gradlab.errors import UserError
+from gradlab.text import quoted
 from gradlab.words import shown, some
 
 SPLIT_FOLDERS: dict[str, SplitName] = {
@@ -149,7 +150,7 @@ def arrange(
     for label in {parts[depth] for parts in placed}:
         if not paths.is_text(label):
             raise UserError(
-                f"{where}: the name of the class folder {paths.quoted(label)} is not UTF-8, "
+                f"{where}: the name of the class folder {quoted(label)} is not UTF-8, "
                 "and could not be recorded: rename it"
             )
     items = [
