@@ -24,7 +24,7 @@ from gradlab.data.fields.number import Number
 from gradlab.data.fields.values import Values
 from gradlab.data.npz import EXPECTED, numbers, read_npz
 from gradlab.errors import UserError
-from gradlab.text import one_line, quoted, shortened
+from gradlab.text import quoted
 from gradlab.words import shown, some
 
 
