@@ -124,7 +124,7 @@ def begin() -> None:
 
 def machine() -> str:
     """The processor and the versions, in words."""
-    from gradlab.engine.setup import machine as facts
+    from gradlab.engine.runtime import machine as facts
 
     found = facts()
     return (

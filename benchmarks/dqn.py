@@ -84,16 +84,18 @@ GAME, GAME_STEPS, GAME_STARTS, GAME_MEMORY = "ALE/Pong-v5", 6000, 1000, 10_000
 
 def game_by_gradlab() -> tuple[float, float]:
     """(steps/s, peak MB)."""
+    from gradlab.config import Runtime
     from gradlab.recipes import find
-    from gradlab.recipes.run import learnt_from, make
+    from gradlab.runs.make import learnt_from
+    from gradlab.workflows.train import training
 
     given = {"memory": GAME_MEMORY, "learning_starts": GAME_STARTS, "train_every": 4}
     recipe = find("dqn_atari", {f"task.{key}": value for key, value in given.items()})
-    task = make(recipe, learnt_from(recipe))
-    began = time.perf_counter()
-    while task.environments.played < GAME_STEPS:
-        task.step(0)
-    return task.environments.played / (time.perf_counter() - began), peak()
+    with training(recipe, learnt_from(recipe), Runtime(), None) as task:
+        began = time.perf_counter()
+        while task.environments.played < GAME_STEPS:
+            task.step(0)
+        return task.environments.played / (time.perf_counter() - began), peak()
 
 
 def game_by_sb3() -> tuple[float, float]:

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from gradlab import data, models
 from gradlab.config import DataConfig, OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch, Feed
+from gradlab.data.columns import Placement
+from gradlab.data.loader import Batch, Loader
 from gradlab.engine import RunFolder, Setup, Updater, fit
 
 TARGET = 0.05
@@ -43,7 +44,7 @@ class Prepared:
         )  # fmt: skip
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        return F.cross_entropy(self.model(batch.x), batch.y)
+        return F.cross_entropy(self.model(batch["image"]), batch["label"])
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         return iter(self.prepared)
@@ -64,7 +65,7 @@ class Prepared:
 
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    model = models.create("lenet5", classes=10, in_channels=1, image_size=28)
+    model = models.create("lenet5", inputs=(1, 28, 28), outputs=10)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -83,7 +84,7 @@ def bare(batches: list[Batch]) -> float:
     began = time.perf_counter()
     for batch in batches:
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(batch.x), batch.y)
+        loss = F.cross_entropy(model(batch["image"]), batch["label"])
         loss.backward()
         optimizer.step()
     return (time.perf_counter() - began) / len(batches) * 1e6
@@ -96,10 +97,11 @@ def main() -> None:
     options = parser.parse_args()
     begin()
     dataset = data.load(DataConfig(name="mnist", val=0, limit=options.steps * 64))
-    feed = Feed(
-        dataset.splits["train"], dataset.schema, batch_size=64, device=torch.device("cpu")
+    loader = Loader(
+        dataset.split("train"), dataset.schema.fields, batch_size=64,
+        placement=Placement(SETUP.device),
     )  # fmt: skip
-    batches = list(feed.batches(0))
+    batches = list(loader.batches(0))
     engine(batches), bare(batches)  # warm both up
     times: dict[str, list[float]] = {"bare loop": [], "fit": []}
     for number in range(options.rounds):

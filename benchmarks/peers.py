@@ -34,7 +34,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.normalise(to_tensor(Image.fromarray(values.numpy()))), label
 
     def normalise(self, image: Tensor) -> Tensor:
-        """C H W, of mean 0 and deviation 1."""
+        """C H W, of mean 0 and standard deviation 1."""
         image = image.clone()
         mean, std = (torch.as_tensor(values) for values in (self.mean, self.std))
         if (std == 0).any():

@@ -1,4 +1,4 @@
-"""Photos from the second epoch on: gradlab's feed against a DataLoader that decodes with Pillow.
+"""Photos from the second epoch on: gradlab's loader against a DataLoader that decodes with Pillow.
 
     python benchmarks/photos.py --rounds 3
 
@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from gradlab import data
 from gradlab.config import Augment, DataConfig
-from gradlab.data.feed import Feed
+from gradlab.data.columns import Placement
+from gradlab.data.loader import Loader
 
 BATCH, EPOCHS, SHIFT = 32, 3, 4
 TARGET = 5.0
@@ -38,14 +39,14 @@ def by_gradlab(folder: str, size: int, cache: str) -> tuple[float, float]:
     dataset = data.load(DataConfig(name=folder, image_size=size, val=0, test=0))
     opened = time.perf_counter() - began
     changes = Augment(crop=SHIFT, flip=True)
-    device = torch.device("cpu")
-    feed = Feed(
-        dataset.splits["train"], dataset.schema, batch_size=BATCH, device=device, changes=changes
-    )
-    for _ in feed.batches(0):
+    loader = Loader(
+        dataset.split("train"), dataset.schema.fields, batch_size=BATCH,
+        placement=Placement(torch.device("cpu")), augment=changes,
+    )  # fmt: skip
+    for _ in loader.batches(0):
         pass
     began = time.perf_counter()
-    count = sum(len(batch) for epoch in range(1, EPOCHS + 1) for batch in feed.batches(epoch))
+    count = sum(len(batch) for epoch in range(1, EPOCHS + 1) for batch in loader.batches(epoch))
     return count / (time.perf_counter() - began), opened
 
 

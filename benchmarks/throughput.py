@@ -23,10 +23,14 @@ from peers import Pictures, import_keras, keras_lenet5, keras_resnet18, loader
 from torch.nn import functional as F
 
 from gradlab import data, models
-from gradlab.config import Choice, DataConfig, OptimizerConfig, Plan, Recipe
-from gradlab.data.dataset import Dataset, Schema, Split, channel_statistics
+from gradlab.config import Choice, DataConfig, OptimizerConfig, Plan, Recipe, Runtime
+from gradlab.data import Dataset, Schema
+from gradlab.data.columns import Dense
+from gradlab.data.dataset import Source, Split, encode
+from gradlab.data.fields.image import Image
+from gradlab.data.fields.label import Label
 from gradlab.engine import RunFolder, fit
-from gradlab.recipes.run import make
+from gradlab.workflows.train import training
 
 BATCH = 64
 LR = 1e-3
@@ -66,54 +70,56 @@ RESNET18_FLOAT32_TARGET = 1.0
 
 def images(work: Work) -> Dataset:
     """The training images; for ResNet-18 with a black edge to 32 pixels, in three channels."""
-    given = data.load(DataConfig(name=work.data, val=0)).splits["train"]
+    given = data.load(DataConfig(name=work.data, val=0)).split("train")
     count = work.steps * BATCH
-    x, y = given.x[:count], given.y[:count]
+    x, y = given["image"][:count], given["label"][:count]
     if work.model == "resnet18":
         x = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0))).repeat(3, axis=3)
-    mean, std = channel_statistics(x)
-    schema = Schema(
-        kind="image", shape=(x.shape[3], *x.shape[1:3]), target="class",
-        classes=tuple("0123456789"), mean=mean, std=std,
-    )  # fmt: skip
-    return Dataset(work.data, schema, {"train": Split(x, y)}, fingerprint="")
+    _, height, width, channels = x.shape
+    image = Image(height=height, width=width, channels=channels)
+    schema = Schema(inputs={"image": image}, targets={"label": Label(classes=tuple("0123456789"))})
+    split = Split({"image": Dense(x), "label": Dense(y)})
+    return encode(Source(work.data, schema, {"train": split}), {"train": split})
 
 
 def pictures(dataset: Dataset) -> Pictures:
-    split, schema = dataset.splits["train"], dataset.schema
-    return Pictures(split.x, split.y, schema.mean, schema.std)
+    split, image = dataset.split("train"), dataset.schema.inputs["image"]
+    return Pictures(split["image"][:], split["label"][:], image.mean, image.std)
 
 
 def network(work: Work, dataset: Dataset) -> torch.nn.Module:
-    channels, size, _ = dataset.schema.shape
-    return models.create(work.model, classes=10, in_channels=channels, image_size=size)
+    return models.create(work.model, inputs=dataset.schema.inputs["image"].shape, outputs=10)
 
 
 # the parties
 
 
 def by_gradlab(work: Work, precision: str) -> float:
-    """The engine's own loop, `fit`: feed, updater, log and checkpoints."""
+    """The engine's own loop, `fit`: loader, updater, log and checkpoints."""
     recipe = Recipe(
         name=work.model,
         model=Choice(name=work.model),
         task=Choice(name="classification"),
         optimizer=OptimizerConfig(name="adam", lr=LR),
         plan=Plan(epochs=work.epochs, batch_size=BATCH),
-        precision=precision,
     )
-    task = make(recipe, images(work))
-    clock, step = work.clock(), task.step
+    clock = work.clock()
 
-    def timed(batch: Any) -> dict[str, Any]:
-        scalars = step(batch)
-        clock.tick()
-        return scalars
+    runtime = Runtime(precision=precision)
+    with (
+        tempfile.TemporaryDirectory() as out,
+        training(recipe, images(work), runtime, None) as task,
+    ):
+        step = task.step
 
-    task.step = timed
-    with tempfile.TemporaryDirectory() as out:
+        def timed(batch: Any) -> dict[str, Any]:
+            scalars = step(batch)
+            clock.tick()
+            return scalars
+
+        task.step = timed
         run = RunFolder.create(Path(out), None, work.model, {"recipe": {}})
-        fit(task, task.recipe.plan, run)
+        fit(task, task.plan, run)
     return work.rate(clock)
 
 
@@ -172,8 +178,9 @@ def by_keras(work: Work) -> float:
     """Keras's `fit` on arrays that are normalised beforehand."""
     keras = import_keras()
     dataset = images(work)
-    split, schema = dataset.splits["train"], dataset.schema
-    x = (split.x.astype(np.float32) / 255 - np.float32(schema.mean)) / np.float32(schema.std)
+    split, image = dataset.split("train"), dataset.schema.inputs["image"]
+    x = split["image"][:].astype(np.float32) / 255
+    x = (x - np.float32(image.mean)) / np.float32(image.std)
     clock = work.clock()
 
     class Ticks(keras.callbacks.Callback):
@@ -186,7 +193,7 @@ def by_keras(work: Work) -> float:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     model.fit(
-        x, split.y, batch_size=BATCH, epochs=work.epochs, verbose=0, callbacks=[Ticks()]
+        x, split["label"][:], batch_size=BATCH, epochs=work.epochs, verbose=0, callbacks=[Ticks()]
     )  # fmt: skip
     return work.rate(clock)
 

@@ -34,13 +34,13 @@ from peers import Pictures, import_keras, loader
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradlab import data
+from gradlab.config import Runtime
 from gradlab.data.sources.download import cache_folder
 from gradlab.data.sources.published import read_idx
 from gradlab.engine import RunFolder, fit
-from gradlab.insight import refuse
 from gradlab.recipes import find
-from gradlab.recipes.run import make
+from gradlab.runs.make import learnt_from
+from gradlab.workflows.train import training
 
 ACCURACY = 0.99
 TARGET = 15
@@ -93,12 +93,11 @@ class OnTest:
 def by_gradlab(seed: int) -> Result:
     watch = Watch()
     recipe = find("lenet5", {**CHANGES, "seed": seed})
-    task = make(recipe, data.load(recipe.data))
-    refuse(task.preflight())
-    with tempfile.TemporaryDirectory() as out:
+    dataset = learnt_from(recipe)
+    with tempfile.TemporaryDirectory() as out, training(recipe, dataset, Runtime(), None) as task:
         run = RunFolder.create(Path(out), None, "lenet5", {"recipe": {}})
         with contextlib.suppress(Reached):
-            fit(OnTest(task, watch), task.recipe.plan, run)
+            fit(OnTest(task, watch), task.plan, run)
     return watch.result
 
 

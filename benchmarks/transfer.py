@@ -17,12 +17,13 @@ from typing import Any
 
 import gradlab
 from gradlab.config import Target
-from gradlab.recipes.reproduce import Row, write_rows
+from gradlab.data.fields.image import Image
+from gradlab.workflows.reproduce import Row, machine_of, write_rows
 
 MANNERS: dict[str, dict[str, Any]] = {
     "from scratch": {},
     "frozen features": {"freeze": "features"},
-    "transfer": {"body_lr": 0.3},
+    "transfer": {"backbone_lr": 0.3},
 }
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
 
     begun = gradlab.load(given.weights)
-    channels, size = begun.schema.shape[0], begun.schema.shape[1]
+    _, image = begun.schema.input(Image, "this benchmark")
     name, source = begun.recipe.model.name, begun.record["dataset"]["name"]
     rows = []
     for manner, fields in MANNERS.items():
@@ -56,8 +57,8 @@ def main() -> None:
                 progress=False,
                 **{
                     "data.limit": given.limit,
-                    "data.image_size": size,
-                    "data.channels": channels,
+                    "data.image_size": f"{image.width}x{image.height}",
+                    "data.channels": image.channels,
                     "optimizer.lr": given.lr,
                     **fields,
                 },
@@ -66,7 +67,6 @@ def main() -> None:
         ]
         values = tuple(run.metrics["test"]["accuracy"] for run in runs)
         scratch = rows[0].mean if rows else 0.0
-        machine = runs[0].record["machine"]["processor"]
         target = Target(
             dataset=f"{given.data}, {given.limit:,} images",
             metric="accuracy",
@@ -74,9 +74,10 @@ def main() -> None:
             source=f"{name} of {source}: {manner}"
             + (", compared with training from scratch" if fields else ""),
         )
-        seconds = statistics.fmean(run.summary["seconds"] for run in runs)
-        where = f"{machine}, {runs[0].recipe.threads} cores, {runs[0].recipe.precision}"
-        rows.append(Row(f"{begun.recipe.name} ({manner})", target, values, seconds, where))
+        seconds = statistics.fmean(run.end["seconds"] for run in runs)
+        rows.append(
+            Row(f"{begun.recipe.name} ({manner})", target, values, seconds, machine_of(runs[0]))
+        )
         print(manner, [f"{value:.4f}" for value in values], f"mean {rows[-1].mean:.4f}")
     if given.results is not None:
         write_rows(given.results, rows)

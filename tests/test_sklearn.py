@@ -18,9 +18,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import gradlab
 from gradlab.config import DataConfig
 from gradlab.data import Schema, Split
-from gradlab.data.dataset import Source, finish
+from gradlab.data.columns import Dense
+from gradlab.data.dataset import Source
+from gradlab.data.fields.label import Label
+from gradlab.data.fields.values import Values
+from gradlab.data.splits import finish
 from gradlab.errors import UserError
-from gradlab.recipes.features import features
+from gradlab.explore.features import features
 from gradlab.sklearn import NetworkClassifier, NetworkFeatures, NetworkRegressor
 
 SMALL = {"widths": (16,), "epochs": 10, "batch_size": 16, "lr": 0.03}
@@ -142,10 +146,12 @@ def test_a_share_held_out_chooses_the_best_epoch(iris):
     model = NetworkClassifier(**wild, val=0.2, random_state=0).fit(x, y)
     log = [line["accuracy"] for line in model.history_ if line.get("split") == "val"]
     assert len(log) == 10 and log[-1] < max(log)  # or the test proves nothing
-    schema = Schema(kind="array", shape=(4,), target="class", classes=("0", "1", "2"))
-    source = Source("iris", schema, {"train": Split(x.astype(np.float32), y)})
+    fields = {"values": Values(size=(4,))}, {"label": Label(classes=("0", "1", "2"))}
+    part = Split({"values": Dense(x.astype(np.float32)), "label": Dense(y)})
+    schema = Schema(inputs=fields[0], targets=fields[1])
+    source = Source("iris", schema, {"train": part}, stratify="label")
     held = finish(source, DataConfig(val=0.2, test=0)).splits["val"]
-    assert model.score(held.x, held.y) == pytest.approx(max(log))
+    assert model.score(held["values"][:], held["label"][:]) == pytest.approx(max(log))
     whole = clone(model).set_params(val=0.0).fit(x, y)
     assert not [line for line in whole.history_ if line.get("split") == "val"]
 
@@ -162,12 +168,28 @@ def test_images_reach_a_convolutional_network_in_any_form(digits):
     assert np.array_equal(with_channel.predict_proba((test_x / 16).reshape(-1, 8, 8, 1)), expected)
 
 
+def test_images_need_not_be_square(digits):
+    train_x, test_x, train_y, test_y = digits
+    wide = [x.reshape(-1, 8, 8)[:, :6] for x in (train_x, test_x)]
+    model = NetworkClassifier(epochs=15, lr=0.01, random_state=0).fit(wide[0], train_y)
+    assert model.score(wide[1], test_y) > 0.8
+    assert model._task.schema.inputs["image"].shape == (1, 6, 8)
+
+
+def test_threads_are_one_unless_they_are_asked_for(iris):
+    assert NetworkClassifier(**SMALL).fit(*iris)._task.setup.threads == 1
+    asked = NetworkClassifier(**SMALL, fields={"threads": 3, "optimizer.weight_decay": 0.1})
+    task = asked.fit(*iris)._task
+    assert task.setup.threads == 3 and task.recipe.optimizer.weight_decay == 0.1
+    assert pickle.loads(pickle.dumps(asked))._task.setup.threads == 3
+
+
 @pytest.mark.parametrize(
     ("shape", "size", "message"),
     [
         ((30, 64), 7, "64 values for each image: expected 7x7x1 or 7x7x3"),
-        ((30, 8, 9), None, "N H W or N H W C of square images"),
-        ((30, 8, 8, 2), None, "N H W or N H W C of square images"),
+        ((30, 8, 8, 2), None, r"N H W or N H W C \(C 1 or 3\)"),
+        ((30, 8, 8, 1, 1), None, r"N H W or N H W C \(C 1 or 3\)"),
     ],
 )
 def test_images_of_no_known_form_are_refused(shape, size, message):
@@ -206,13 +228,13 @@ def run(tmp_path_factory):
 
 def test_features_are_borrowed_from_a_run(run, digits):
     expected = features(run, split="val").values
-    val = run.dataset.splits["val"]
-    borrowed = NetworkFeatures(run=run.path).fit(val.x)  # nothing to learn, so no y
-    for x in (val.x, val.x[..., 0], val.x.reshape(-1, 64), val.x / 255):
+    images = run.dataset.splits["val"]["image"][:]
+    borrowed = NetworkFeatures(run=run.path).fit(images)  # nothing to learn, so no y
+    for x in (images, images[..., 0], images.reshape(-1, 64), images / 255):
         found = NetworkFeatures(run=run.path).fit_transform(x)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     again = pickle.loads(pickle.dumps(borrowed))
-    np.testing.assert_allclose(again.transform(val.x), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(again.transform(images), expected, rtol=1e-3, atol=1e-4)
     train_x, test_x, train_y, test_y = digits
     model = make_pipeline(NetworkFeatures(run=run.path, layer="fc1"), StandardScaler(), SVC())
     model.fit(train_x / 16, train_y)
@@ -223,7 +245,7 @@ def test_what_a_run_does_not_read_is_refused(run, digits, tmp_path):
     train_x = digits[0]
     with pytest.raises(ValueError, match="not 0 to 1"):
         NetworkFeatures(run=run.path).fit(train_x)  # of 0..16
-    with pytest.raises(ValueError, match=r"60 values for each image, but .* reads 8x8x1"):
+    with pytest.raises(ValueError, match=r"60 values for each example, but .* reads 8x8x1"):
         NetworkFeatures(run=run.path).fit(train_x[:, :60])
     with pytest.raises(UserError, match="there is no run"):
         NetworkFeatures(run=tmp_path / "absent").fit(train_x)

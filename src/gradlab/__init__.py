@@ -13,20 +13,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from gradlab.version import __version__
 
 _PUBLIC = {
-    "train": ("gradlab.recipes.training", "train"),
-    "resume": ("gradlab.recipes.training", "resume"),
-    "fit": ("gradlab.recipes.training", "fit_own"),
-    "load": ("gradlab.recipes.run", "load"),
-    "features": ("gradlab.recipes.features", "features"),
-    "similar": ("gradlab.recipes.similar", "similar"),
-    "generate": ("gradlab.recipes.generate", "generate"),
-    "judge": ("gradlab.recipes.generate", "judge"),
-    "train_ensemble": ("gradlab.recipes.ensemble", "train_ensemble"),
-    "Ensemble": ("gradlab.recipes.ensemble", "Ensemble"),
-    "Run": ("gradlab.recipes.run", "Run"),
+    "train": ("gradlab.workflows.train", "train"),
+    "resume": ("gradlab.workflows.resume", "resume"),
+    "fit": ("gradlab.workflows.own", "fit_own"),
+    "load": ("gradlab.runs", "load"),
+    "features": ("gradlab.explore.features", "features"),
+    "similar": ("gradlab.explore.similar", "similar"),
+    "generate": ("gradlab.explore.generate", "generate"),
+    "judge": ("gradlab.explore.judge", "judge"),
+    "train_ensemble": ("gradlab.workflows.ensemble", "train_ensemble"),
+    "Ensemble": ("gradlab.runs.ensemble", "Ensemble"),
+    "Run": ("gradlab.runs.run", "Run"),
     "models": ("gradlab.models", None),
     "UserError": ("gradlab.errors", "UserError"),
 }
@@ -51,13 +51,17 @@ __all__ = [
 if TYPE_CHECKING:
     from gradlab import models
     from gradlab.errors import UserError
-    from gradlab.recipes.ensemble import Ensemble, train_ensemble
-    from gradlab.recipes.features import features
-    from gradlab.recipes.generate import generate, judge
-    from gradlab.recipes.run import Run, load
-    from gradlab.recipes.similar import similar
-    from gradlab.recipes.training import fit_own as fit
-    from gradlab.recipes.training import resume, train
+    from gradlab.explore.features import features
+    from gradlab.explore.generate import generate
+    from gradlab.explore.judge import judge
+    from gradlab.explore.similar import similar
+    from gradlab.runs import load
+    from gradlab.runs.ensemble import Ensemble
+    from gradlab.runs.run import Run
+    from gradlab.workflows.ensemble import train_ensemble
+    from gradlab.workflows.own import fit_own as fit
+    from gradlab.workflows.resume import resume
+    from gradlab.workflows.train import train
 
 
 def __getattr__(name: str) -> Any:

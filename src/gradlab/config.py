@@ -6,8 +6,9 @@ every form are derived from these classes; nothing here imports torch.
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -60,6 +61,25 @@ def _typed(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+LARGEST_SIDE = 4096
+"""Pixels."""
+
+
+def _image_size(value: Any) -> int | str:
+    """A side in pixels, or WIDTHxHEIGHT; a square is always written as its side."""
+    found = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", str(value).strip().lower())
+    width, height = (int(side or found[1]) for side in found.groups()) if found else (-1, -1)
+    least = 1 if found and found[2] else 0
+    if not least <= min(width, height) <= max(width, height) <= LARGEST_SIDE:
+        raise ValueError(
+            f"expected the side in pixels (32) or WIDTHxHEIGHT (64x48), of at most {LARGEST_SIDE}"
+        )
+    return width if width == height else f"{width}x{height}"
+
+
+ImageSize = Annotated[int | str, BeforeValidator(_image_size)]
+
+
 class DataConfig(Config):
     """Where the examples come from, and how they become three splits."""
 
@@ -79,11 +99,22 @@ class DataConfig(Config):
     test: float = Field(0.15, ge=0, lt=1, description="share held out when there is no test")
     split_seed: int = Field(0, ge=0, description="owner of the random split; not the run's seed")
     limit: int = Field(0, ge=0, description="keep so many training examples (0: all of them)")
-    image_size: int = Field(0, ge=0, description="height and width in pixels (0: as they are)")
+    image_size: ImageSize = Field(
+        0, description="pixels: the side of a square (32) or WIDTHxHEIGHT (64x48); 0: as they are"
+    )
     channels: Annotated[Literal[0, 1, 3], BeforeValidator(_typed)] = Field(
         0, description="1 grey, 3 colour (0: as they are)"
     )
+    unreadable: Literal["refuse", "skip"] = Field(
+        "refuse", description="what becomes of images that cannot be read"
+    )
     augment: Augment = Field(Augment(), description="random changes of the training images")
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that images are brought to; None: as they are."""
+        sides = [int(side) for side in str(self.image_size).split("x")]
+        return (sides[-1], sides[0]) if sides[0] else None
 
 
 class OptimizerConfig(Config):
@@ -130,7 +161,9 @@ class Transfer(Config):
         "nothing", description="features: train only the last layer"
     )
     unfreeze_after: int = Field(0, ge=0, description="epochs after which all is trained (0: never)")
-    body_lr: float = Field(1.0, ge=0, description="learning rate of all but the last layer, times")
+    backbone_lr: float = Field(
+        1.0, ge=0, description="learning rate of all but the last layer (the head), times"
+    )
 
 
 class Plan(Config):
@@ -157,7 +190,9 @@ class Target(Config):
     dataset: str = Field(description="the named set it was measured on")
     metric: str = Field(description="the test metric")
     value: float = Field(description="the figure to reach")
-    goal: Literal["min", "max"] = Field("max", description="which way is better")
+    goal: Literal["min", "max"] | None = Field(
+        None, description="which way is better (None: the metric's own)"
+    )
     source: str = Field(description="who published it, or why it is set")
 
 
@@ -166,6 +201,7 @@ class Recipe(Config):
 
     name: str = Field(description="the recipe's name")
     summary: str = Field("", description="what it is, in a line")
+    kind: str = Field("my own", description="the kind of problem, for the list of recipes")
     paper: str = Field("", description="where it comes from")
     departures: tuple[str, ...] = Field((), description="what is done otherwise than in the paper")
     targets: tuple[Target, ...] = Field((), description="published figures to reach")
@@ -177,12 +213,22 @@ class Recipe(Config):
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="the learning rate over time")
     plan: Plan = Field(Plan(), description="how long, in what portions")
     seed: int = Field(0, ge=0, lt=2**31, description="owner of all randomness but the split")
+
+
+class Runtime(Config):
+    """The machine's part of a training: chosen when a run is started or opened.
+
+    It is recorded beside the recipe and never part of it.
+    """
+
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of arithmetic")
-    threads: int = Field(0, ge=0, description="of the processor (0: by the size of a batch's work)")
+    threads: int = Field(
+        0, ge=0, le=1024, description="of the processor (0: by the size of a batch's work)"
+    )
 
 
-def validate(config: type[C], value: dict[str, Any], where: str) -> C:
+def validate(config: type[C], value: Mapping[str, Any], where: str) -> C:
     """`value` as a configuration; a UserError names each field that does not fit."""
     try:
         return config.model_validate(value)

@@ -53,9 +53,9 @@ class Registry(Generic[T]):
 
     def _load(self) -> dict[str, T]:
         if not self._loaded:
-            self._loaded = True
             for module in self._modules:
                 importlib.import_module(module)
+            self._loaded = True  # now, not before: another thread must not see half of it
         return self._entries
 
     def __getitem__(self, name: str) -> T:
@@ -82,7 +82,17 @@ class Registry(Generic[T]):
         return options_of(self[name], f"{self.kind} {name!r}")
 
     def check(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
-        """`given` as valid options of the entry, converted to their types; UserError if not."""
+        """`given` as valid options of the entry, converted to their types; UserError if not.
+
+        Values may be text as typed on a command line, Python values, or what JSON makes of them;
+        what comes back is the same for all three.
+
+        >>> shapes = Registry("shape")
+        >>> @shapes.register("star")
+        ... def star(*, points: int = 5, radii: tuple[float, ...] = (), filled: bool = False): ...
+        >>> shapes.check("star", {"radii": "1,2.5", "filled": "true"})
+        {'radii': (1.0, 2.5), 'filled': True}
+        """
         from gradlab.config import is_sequence, split_typed, validate
 
         options = self.options(name)

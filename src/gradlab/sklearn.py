@@ -15,10 +15,10 @@ of in a folder, and nothing is printed. The parameters of all three:
 - widths: units of each hidden layer, when the recipe's network is an mlp;
 - epochs, batch_size, lr: None takes the recipe's own (and of few examples, smaller batches);
 - val: share of the examples held out to choose the best epoch by (0: the last one is kept);
-- image_size: height and width, when X holds images as rows of H*W*C values. X may also be N H W or
-  N H W C. The lowest value in the training set is taken for black, the highest for white;
+- image_size: height and width, when X holds square images as rows of H*W*C values. X may also be
+  N H W or N H W C. The lowest value in the training set is taken for black, the highest for white;
 - device: "auto", "cpu", "cuda" or "cuda:N";
-- fields: any other fields of the recipe by dotted name, such as {"optimizer.weight_decay": 0}, or
+- fields: any other fields of the recipe by dotted name, such as {"optimizer.weight_decay": 0}, and
   {"threads": 4}, which are 1 else;
 - random_state: owner of initial values, dropout, the order of examples and augmentation.
 """
@@ -26,13 +26,10 @@ of in a folder, and nothing is printed. The parameters of all three:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -45,16 +42,24 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from gradlab.config import DataConfig, Recipe, validate
+from gradlab.config import DataConfig, Recipe, Runtime, override, validate
 from gradlab.data import Schema, Split
-from gradlab.data.dataset import Source, finish
+from gradlab.data.columns import Dense
+from gradlab.data.dataset import Source
 from gradlab.data.decode import pixels, refit
-from gradlab.engine import Interrupted, RunFolder, fit, pack
+from gradlab.data.fields.base import Field
+from gradlab.data.fields.image import Image
+from gradlab.data.fields.label import Label
+from gradlab.data.fields.number import Number
+from gradlab.data.fields.values import Values
+from gradlab.data.splits import finish
+from gradlab.engine import Interrupted, Progress, RunFolder, fit, pack, seeded
 from gradlab.errors import UserError
 from gradlab.recipes import find
-from gradlab.recipes.run import load, make
+from gradlab.runs import load
+from gradlab.runs.make import make
 from gradlab.tasks.activations import Pool, activations
-from gradlab.tasks.supervised import Supervised
+from gradlab.workflows.train import training
 
 __all__ = ["NetworkClassifier", "NetworkFeatures", "NetworkRegressor"]
 
@@ -97,10 +102,6 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             "data": "arrays",
             "task": task,
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
-            "device": self.device,
-            "precision": "float32",
-            # One thread, as scikit-learn's n_jobs=None: a grid search is what to spread out.
-            "threads": 1,
             # An epoch of one step costs more in what surrounds it than in the step.
             "batch_size": self.batch_size or min(recipe.plan.batch_size, max(count // 16, 16)),
         }
@@ -110,34 +111,38 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             changes["epochs"] = self.epochs
         if self.lr is not None:
             changes["optimizer.lr"] = self.lr
-        return find(recipe, {**changes, **(self.fields or {})})
+        fields = self.fields or {}
+        given = {key: value for key, value in fields.items() if key not in Runtime.model_fields}
+        return find(recipe, {**changes, **given})
+
+    def _runtime(self) -> Runtime:
+        """One thread, as scikit-learn's n_jobs=None: a grid search is what to spread out."""
+        fields = self.fields or {}
+        given = {key: value for key, value in fields.items() if key in Runtime.model_fields}
+        return override(Runtime(device=self.device, precision="float32", threads=1), given)
 
     def _train(self, x: np.ndarray, y: np.ndarray, classes: tuple[str, ...]) -> None:
-        """Train on x as a split keeps it, and y: class numbers, or values without `classes`."""
-        image = x.dtype == np.uint8
-        schema = Schema(
-            kind="image" if image else "array",
-            shape=(x.shape[-1], *x.shape[1:-1]) if image else x.shape[1:],
-            target="class" if classes else "number",
-            classes=classes,
-        )
-        source = Source("the examples", schema, {"train": Split(x, y)})
+        """Train on x as a column keeps it, and y: class numbers, or values without `classes`."""
+        given, asked = _field(x), Label(classes=classes) if classes else Number()
+        schema = Schema(inputs={given.type: given}, targets={asked.type: asked})
+        examples = Split({given.type: Dense(x), asked.type: Dense(y)})
+        stratify = asked.type if classes else ""
+        source = Source("the examples", schema, {"train": examples}, stratify=stratify)
         dataset = finish(source, DataConfig(val=self.val, test=0))
         recipe = self._chosen("classification" if classes else "regression", len(x))
         run = _InMemory()
-        with _apart():
-            task = make(recipe, dataset)
+        with training(recipe, dataset, self._runtime(), None) as task:
             try:
                 fit(task, task.recipe.plan, run)
             except Interrupted:
                 raise KeyboardInterrupt from None
             # Without the examples, the optimizer and the gradients.
-            self._task = make(task.recipe, task.schema)
+            self._task = make(task.recipe, task.schema, task.setup.runtime)
             self._task.load_weights({"model": run.best})
         self.history_ = run.log
 
     def _fit_inputs(self, x: np.ndarray) -> np.ndarray:
-        """The training inputs as a split keeps them; images by the range of their values."""
+        """The training inputs as a column keeps them; images by the range of their values."""
         if x.ndim == 2 and self.image_size is None:
             return np.array(x, np.float32, order="C")
         self._shape = _image_shape(x, self.image_size)
@@ -145,7 +150,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         return self._pixels(x)
 
     def _inputs(self, x: np.ndarray) -> np.ndarray:
-        """New inputs as a split keeps them."""
+        """New inputs as a column keeps them."""
         return self._pixels(x) if hasattr(self, "_shape") else np.array(x, np.float32, order="C")
 
     def _pixels(self, x: np.ndarray) -> np.ndarray:
@@ -163,11 +168,16 @@ class _Network(BaseEstimator):  # type: ignore[misc]
 
     def _answers(self, x: Any) -> np.ndarray:
         """Probabilities (N K) or values (N), float32."""
-        inputs = self._read(x)
-        with _apart():
-            self._task.setup.apply()
-            output: Tensor = self._task.answers(self._task.outputs_for(inputs))
-        return output.cpu().numpy()
+        examples = self._examples(self._read(x))
+        loader = self._task.loader_of(examples, self._task.schema.inputs)
+        with self._task.setup.applied():
+            found = [self._task.interpreted(out).cpu() for _, out in self._task.outputs_of(loader)]
+        return np.concatenate(found)
+
+    def _examples(self, x: np.ndarray) -> Split:
+        """Inputs as the network's task takes them."""
+        (name,) = self._task.schema.inputs
+        return Split({name: Dense(x)})
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_task")
@@ -175,24 +185,25 @@ class _Network(BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """The network as its recipe, its schema and the bytes of its weights."""
         state: dict[str, Any] = super().__getstate__().copy()
-        task: Supervised | None = state.pop("_task", None)
+        task = state.pop("_task", None)
         if task is not None:
-            state["_network"] = (
-                task.recipe.model_dump(mode="json"),
-                task.schema.model_dump(mode="json"),
-                pack.to_bytes(task.model.state_dict()),
-            )
+            values = (task.recipe, task.schema, task.setup.runtime)
+            tensors = pack.to_bytes(task.model.state_dict())
+            state["_network"] = (*(value.model_dump(mode="json") for value in values), tensors)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         network = state.pop("_network", None)
         super().__setstate__(state)
         if network is not None:
-            recipe = validate(Recipe, {**network[0], "device": self.device}, "a pickled estimator")
-            schema = validate(Schema, network[1], "a pickled estimator")
-            with _apart():
-                self._task = make(recipe, schema)
-                self._task.load_weights({"model": pack.from_bytes(network[2])})
+            kinds: tuple[Any, ...] = (Recipe, Schema, Runtime)
+            recipe, schema, runtime = (
+                validate(kind, value, "a pickled estimator")
+                for kind, value in zip(kinds, network, strict=False)
+            )
+            with seeded(recipe.seed):
+                self._task = make(recipe, schema, override(runtime, {"device": self.device}))
+            self._task.load_weights({"model": pack.from_bytes(network[3])})
 
 
 class NetworkClassifier(ClassifierMixin, _Network):  # type: ignore[misc]
@@ -275,8 +286,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Networ
                 self._train(self._fit_inputs(X), number, tuple(str(label) for label in classes))
         else:
             X = validate_data(self, X, allow_nd=True)  # noqa: N806
-            with _apart():
-                self._task = load(self.run).task
+            self._task = load(self.run, runtime=Runtime(device=self.device)).task
         self._n_features_out = self._features(self._inputs(X[:1])).shape[1]
         return self
 
@@ -285,31 +295,30 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Networ
         return self._features(self._read(X))
 
     def _features(self, x: np.ndarray) -> np.ndarray:
-        with _apart():
-            self._task.setup.apply()
-            examples = Split(x, np.zeros(len(x), np.int64))
-            return activations(self._task, examples, self.layer, self.pool)[0]
+        return activations(self._task, self._examples(x), self.layer, self.pool)[0]
 
     def _inputs(self, x: np.ndarray) -> np.ndarray:
         if self.run is None:
             return super()._inputs(x)
-        schema = self._task.schema
-        if schema.kind == "table":
+        (read,) = self._task.schema.inputs.values()
+        if not isinstance(read, Image | Values):
             raise UserError(
-                f"{self.run} reads a table by the names of its columns: use gradlab.features, or "
-                "a run on images or arrays"
+                f"{self.run} reads a {read.type}, by the names of its columns: use "
+                "gradlab.features, or a run on images or arrays"
             )
-        if schema.kind == "array":
-            return np.array(x, np.float32, order="C")
-        channels, height, width = schema.shape
-        if x.ndim == 2:
-            if x.shape[1] != channels * height * width:
+        # H W C of images, which a network reads as C H W.
+        shape = (*read.shape[1:], read.shape[0]) if isinstance(read, Image) else read.shape
+        if x.ndim == 2 or isinstance(read, Values):
+            if x[0].size != np.prod(shape):
+                expected = "x".join(map(str, shape))
                 raise ValueError(
-                    f"X has {x.shape[1]} values for each image, but {self.run} reads "
-                    f"{height}x{width}x{channels}"
+                    f"X has {x[0].size} values for each example, but {self.run} reads {expected}"
                 )
-            x = x.reshape(-1, height, width, channels)
-        return refit(pixels(x if x.ndim == 4 else x[..., None]), (height, width), channels)
+            x = x.reshape(-1, *shape)
+        if isinstance(read, Values):
+            return np.array(x, np.float32, order="C")
+        images = pixels(x if x.ndim == 4 else x[..., None])
+        return refit(images, (read.height, read.width), read.channels)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -336,21 +345,18 @@ class _InMemory(RunFolder):
         return False
 
     def save(
-        self, which: Literal["last", "best"], progress: dict[str, Any], state: dict[str, Any]
+        self, which: Literal["last", "best"], progress: Progress, state: dict[str, Any]
     ) -> None:
         if which == "best":
             self.best = {name: value.detach().clone() for name, value in state["model"].items()}
 
 
-@contextmanager
-def _apart() -> Iterator[None]:
-    """Leave torch's own generators and its number of threads as they were found."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+def _field(x: np.ndarray) -> Field:
+    """What inputs are, as a column keeps them: images (uint8 N H W C), or values (float32)."""
+    if x.dtype == np.uint8:
+        height, width, channels = x.shape[1:]
+        return Image(height=height, width=width, channels=channels)
+    return Values(size=x.shape[1:])
 
 
 def _classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -375,8 +381,6 @@ def _image_shape(x: np.ndarray, image_size: int | None) -> tuple[int, int, int]:
             )
         return side, side, channels
     height, width, channels = (*x.shape[1:], 1)[:3]
-    if height != width or x.ndim > 4 or (x.ndim == 4 and channels not in (1, 3)):
-        raise ValueError(
-            f"X has the shape {x.shape}: expected N H W or N H W C of square images (C 1 or 3)"
-        )
+    if x.ndim > 4 or (x.ndim == 4 and channels not in (1, 3)):
+        raise ValueError(f"X has the shape {x.shape}: expected N H W or N H W C (C 1 or 3)")
     return height, width, channels

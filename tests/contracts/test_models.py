@@ -1,9 +1,10 @@
-"""What every registered network must satisfy."""
+"""What every registered network must satisfy: classifiers, autoencoders, GANs and Q-networks."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import safetensors.torch
@@ -11,14 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradlab.models import create, models
+import gradlab.models
+from gradlab.errors import UnknownName, UserError
+from gradlab.models import Shape, create, models
 from gradlab.models.residual import Block
 
-IMAGENET = (1000, 3, 224)
-CIFAR = (10, 3, 32)
-MNIST = (10, 1, 28)
+IMAGENET = ((3, 224, 224), 1000)
+CIFAR = ((3, 32, 32), 10)
+MNIST = ((1, 28, 28), 10)
 COUNTS = {
-    # name: (classes, channels, pixels), parameters
+    # name: (inputs, outputs), parameters
     "linear": (MNIST, 7_850),
     "mlp": (MNIST, 101_770),
     "lenet5": (MNIST, 61_706),
@@ -56,10 +59,25 @@ COUNTS = {
     "densenet_bc_40_12": (CIFAR, 176_122),
     "densenet_bc_100_12": (CIFAR, 769_162),
     "cifar_fast": (CIFAR, 1_971_352),
+    "dense_autoencoder": (MNIST, 2_838_316),
+    "conv_autoencoder": (MNIST, 319_041),
+    "dcgan": (MNIST, 759_681 + 138_689),
+    "q_mlp": (((8,), 4), 69_124),
+    "q_nature": (((4, 84, 84), 6), 1_687_206),
 }
-BLOCKS = get_args(Block)
-SWEPT = [(name, {}) for name in models] + [("resnet20", {"block": b}) for b in BLOCKS[1:]]
-IDS = ["-".join((name, *options.values())) for name, options in SWEPT]
+VALUES = ("linear", "mlp", "dense_autoencoder", "q_mlp")
+"""Networks that take examples of the shape (D,); all but q_mlp take images too."""
+SQUARE = ("dcgan",)
+"""Networks whose images must be square."""
+
+SWEPT: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in models),
+    *(("resnet20", {"block": block}) for block in get_args(Block)[1:]),
+    ("dcgan", {"spectral_norm": True}),
+    ("q_mlp", {"dueling": True}),
+    ("q_nature", {"dueling": True}),
+]
+IDS = ["-".join((name, *map(str, options.values()))) for name, options in SWEPT]
 swept = pytest.mark.parametrize(("name", "options"), SWEPT, ids=IDS)
 
 
@@ -71,9 +89,30 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def images(count: int, channels: int, size: int, seed: int = 0) -> Tensor:
+def taken(name: str, channels: int, height: int, width: int) -> Shape:
+    """An image's shape, or what the network takes in its place."""
+    if name == "q_mlp":
+        return (12,)
+    if name == "q_nature":
+        return (channels, height + 8, width + 8)
+    return (channels, height, height if name in SQUARE else width)
+
+
+def input_shape(model: nn.Module, inputs: Shape) -> Shape:
+    """The shape of what a network is called with for one example: of a GAN, a latent vector."""
+    return (model.latent,) if hasattr(model, "generator") else inputs
+
+
+def examples(model: nn.Module, inputs: Shape, count: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, channels, size, size, generator=generator)
+    return torch.randn(count, *input_shape(model, inputs), generator=generator)
+
+
+def output_shape(model: nn.Module, inputs: Shape, outputs: int) -> Shape:
+    """The shape of what a network of each kind gives for one example."""
+    if hasattr(model, "generator"):
+        return ()
+    return inputs if hasattr(model, "decoder") else (outputs,)
 
 
 def assert_close(found: Tensor, expected: Tensor, tolerance: float) -> None:
@@ -83,9 +122,10 @@ def assert_close(found: Tensor, expected: Tensor, tolerance: float) -> None:
 
 @dataclass
 class Built:
-    """A network for 32-pixel colour images in evaluation, and its answer to two of them."""
+    """A network in evaluation, two of its inputs (wide colour images), and its outputs."""
 
     model: nn.Module
+    inputs: Shape
     x: Tensor
     out: Tensor
 
@@ -93,15 +133,16 @@ class Built:
 @pytest.fixture(scope="module", params=SWEPT, ids=IDS)
 def built(request: pytest.FixtureRequest) -> Built:
     name, options = request.param
+    inputs = taken(name, 3, 32, 44)
     torch.manual_seed(0)
-    model = create(name, classes=7, in_channels=3, image_size=32, **options).eval()
-    x = images(2, 3, 32)
+    model = create(name, inputs=inputs, outputs=7, **options).eval()
+    x = examples(model, inputs, 2)
     with torch.no_grad():
-        return Built(model, x, model(x))
+        return Built(model, inputs, x, model(x))
 
 
-def test_the_output_has_a_row_for_each_image_and_is_finite(built):
-    assert built.out.shape == (2, 7)
+def test_there_is_a_finite_output_for_each_example(built):
+    assert built.out.shape == (2, *output_shape(built.model, built.inputs, 7))
     assert built.out.isfinite().all()
     assert not torch.equal(built.out[0], built.out[1])
 
@@ -112,12 +153,14 @@ def test_evaluation_is_deterministic(built):
 
 
 def test_examples_do_not_influence_each_other_in_evaluation(built):
-    other = torch.cat((built.x[:1], 10 * images(1, 3, 32, seed=1)))
+    other = torch.cat((built.x[:1], 10 * examples(built.model, built.inputs, 1, seed=1)))
     with torch.no_grad():
         assert_close(built.model(other)[:1], built.out[:1], 1e-5)
 
 
 def test_channels_last_gives_the_same(built):
+    if built.x.ndim != 4:
+        pytest.skip("this network takes no images")
     with torch.no_grad():
         found = built.model(built.x.to(memory_format=torch.channels_last))
     assert_close(found, built.out, 1e-4)
@@ -153,11 +196,15 @@ def test_saved_and_loaded_it_is_the_same(built):
 @swept
 def test_every_parameter_gets_a_gradient_from_28_grey_pixels(name, options):
     torch.manual_seed(0)
-    model = create(name, classes=5, in_channels=1, image_size=28, **options).train()
-    out = model(images(4, 1, 28).to(memory_format=torch.channels_last))
+    inputs = taken(name, 1, 28, 28)
+    model = create(name, inputs=inputs, outputs=5, **options).train()
+    x = examples(model, inputs, 4)
+    out = model(x.to(memory_format=torch.channels_last) if x.ndim == 4 else x)
     heads = out if isinstance(out, tuple) else (out,)
-    sum(F.cross_entropy(head, torch.arange(4)) for head in heads).backward()
-    assert [tuple(head.shape) for head in heads] == [(4, 5)] * len(heads)
+    expected = output_shape(model, inputs, 5)
+    assert [tuple(head.shape) for head in heads] == [(4, *expected)] * len(heads)
+    loss = F.cross_entropy if expected == (5,) else lambda head, _: head.pow(2).mean()
+    sum(loss(head, torch.arange(4)) for head in heads).backward()
     for path, parameter in model.named_parameters():
         assert parameter.grad is not None, path
         assert parameter.grad.isfinite().all(), path
@@ -167,17 +214,38 @@ def test_every_parameter_gets_a_gradient_from_28_grey_pixels(name, options):
 @pytest.mark.parametrize("name", models)
 def test_the_number_of_parameters_is_the_published_one(name):
     assert name in COUNTS, f"state the number of parameters of {name!r} in COUNTS"
-    (classes, in_channels, image_size), count = COUNTS[name]
+    (inputs, outputs), count = COUNTS[name]
     with torch.device("meta"):
-        model = create(name, classes=classes, in_channels=in_channels, image_size=image_size)
+        model = create(name, inputs=inputs, outputs=outputs)
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-@swept
-def test_shapes_at_224_pixels(name, options):
+# shapes
+
+
+@pytest.mark.parametrize("name", [n for n in models if n != "q_mlp" and n not in SQUARE])
+def test_photos_need_not_be_square(name):
+    inputs = (3, 300, 224)
     with torch.device("meta"):  # shapes without arithmetic
-        model = create(name, classes=9, in_channels=3, image_size=224, **options).eval()
-        assert model(torch.empty(2, 3, 224, 224)).shape == (2, 9)
+        model = create(name, inputs=inputs, outputs=9).eval()
+        out = model(torch.empty(2, *inputs))
+    assert out.shape == (2, *output_shape(model, inputs, 9))
+
+
+@pytest.mark.parametrize("name", models)
+def test_values_that_are_no_images_are_taken_or_refused(name):
+    if name in VALUES:
+        model = create(name, inputs=(13,), outputs=3)
+        assert model(examples(model, (13,), 2)).shape == (2, *output_shape(model, (13,), 3))
+    else:
+        with pytest.raises(UserError, match=r"images.*13 values"):
+            create(name, inputs=(13,), outputs=3)
+
+
+@pytest.mark.parametrize("name", [name for name in models if name not in VALUES])
+def test_images_that_are_too_small_are_refused_with_their_size(name):
+    with pytest.raises(UserError, match=r"at least \d+x\d+ pixels, found .*40x5 pixels: "):
+        create(name, inputs=(3, 5, 40), outputs=3)
 
 
 SMALLEST = ("lenet5", "lenet5_1998", "alexnet", "googlenet", "resnet18", "resnet20", "densenet121")
@@ -186,8 +254,100 @@ SMALLEST = ("lenet5", "lenet5_1998", "alexnet", "googlenet", "resnet18", "resnet
 @pytest.mark.parametrize("name", SMALLEST)
 def test_one_photo_of_224_pixels(name):
     torch.manual_seed(0)
-    model = create(name, classes=9, in_channels=3, image_size=224).eval()
+    model = create(name, inputs=(3, 224, 224), outputs=9).eval()
     with torch.inference_mode():
-        out = model(images(1, 3, 224))
+        out = model(examples(model, (3, 224, 224), 1))
     assert out.shape == (1, 9)
     assert out.isfinite().all()
+
+
+# options
+
+
+def as_typed(value: Any) -> str:
+    """A value as it is typed on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@swept
+def test_options_typed_as_text_or_read_from_json_are_values(name, options):
+    fields = models.options(name).model_fields
+    given = {key: field.default for key, field in fields.items()} | options
+    assert set(options) <= set(fields)
+    for raw in (
+        given,
+        {key: as_typed(value) for key, value in given.items()},
+        json.loads(json.dumps(given)),
+    ):
+        checked = models.check(name, raw)
+        assert checked == given
+        assert {k: type(v) for k, v in checked.items()} == {k: type(v) for k, v in given.items()}
+    assert all(field.description for field in fields.values())
+
+
+def test_what_a_run_records_of_options_is_numbers_and_not_text():
+    checked = models.check("mlp", {"widths": "32,16", "batch_norm": "true", "dropout": "0.5"})
+    assert json.dumps(checked) == '{"widths": [32, 16], "batch_norm": true, "dropout": 0.5}'
+    assert json.dumps(models.check("mlp", {"widths": "32"})) == '{"widths": [32]}'
+    assert json.dumps(models.check("mlp", {"widths": ""})) == '{"widths": []}'
+    assert json.dumps(models.check("dcgan", {"latent": "64"})) == '{"latent": 64}'
+
+
+SIZED = [
+    (name, key, isinstance(field.default, tuple))
+    for name in models
+    for key, field in models.options(name).model_fields.items()
+    if isinstance(field.default, tuple) or type(field.default) is int
+]
+
+
+@pytest.mark.parametrize("value", ["100000000", "0", "-1", "many"])
+@pytest.mark.parametrize(("name", "key", "many"), SIZED)
+def test_a_size_that_no_layer_has_is_refused(name, key, many, value):
+    for given in (value, f"8,{value}") if many else (value,):
+        with pytest.raises(UserError, match=rf"{name}.*{key}.*found '{value}'"):
+            create(name, inputs=(1, 28, 28), outputs=3, **{key: given})
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, key, many in SIZED if many])
+def test_more_layers_than_any_network_has_are_refused(name, key):
+    with pytest.raises(UserError, match=rf"{name}.*{key}.*at most 100"):
+        create(name, inputs=(1, 28, 28), outputs=3, **{key: "1," * 101})
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "options"),
+    [
+        ("mlp", (3, 224, 224), {"widths": "65536"}),
+        ("mlp", (13,), {"widths": (65536, 65536)}),
+        ("linear", (3, 65536, 65536), {}),
+        ("lenet5", (3, 4000, 4000), {}),
+        ("conv_autoencoder", (3, 4000, 4000), {}),
+        ("dcgan", (3, 64, 64), {"width": 65536}),
+        ("q_nature", (4, 4000, 4000), {}),
+    ],
+)
+def test_a_network_that_fits_no_memory_is_refused(name, inputs, options):
+    given = "".join(f".*{key}=" for key in options)
+    with (
+        pytest.raises(UserError, match=rf"{name}.*{given}.*1,000,000,000.*--data.image_size"),
+        torch.device("meta"),  # were it not refused, this machine should live
+    ):
+        create(name, inputs=inputs, outputs=10, **options)
+
+
+def test_the_limit_counts_every_parameter(monkeypatch):
+    monkeypatch.setattr(gradlab.models, "MOST", 61_706)
+    create("lenet5", inputs=(1, 28, 28), outputs=10)
+    monkeypatch.setattr(gradlab.models, "MOST", 61_705)
+    with pytest.raises(UserError, match="more than 61,705 parameters"):
+        create("lenet5", inputs=(1, 28, 28), outputs=10)
+
+
+def test_unknown_names_and_options_are_refused_with_the_nearest():
+    with pytest.raises(UnknownName, match="unknown model 'dcgann': did you mean 'dcgan'"):
+        create("dcgann", inputs=(1, 28, 28), outputs=0)
+    with pytest.raises(UnknownName, match="option of model 'mlp': 'width': did you mean 'widths'"):
+        create("mlp", inputs=(1, 28, 28), outputs=3, width=8)

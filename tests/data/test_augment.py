@@ -9,7 +9,6 @@ from PIL import Image, ImageEnhance
 
 from gradlab.config import Augment
 from gradlab.data import augment as aug
-from gradlab.errors import UserError
 
 SHAPES = [(5, 12, 12, 3), (4, 9, 14, 1)]
 EVERY = {
@@ -272,35 +271,6 @@ def test_cutout_against_a_loop(shape, side, dtype):
     assert torch.equal(cut, expected)
 
 
-@pytest.mark.parametrize("shape", [(6, 3, 5, 5), (6, 9)])
-def test_mixup_against_a_loop(shape):
-    x, y = torch.randn(shape, generator=generator()), torch.arange(6)
-    weight, partners = aug.draw_mix(6, 0.7, generator(4))
-    mixed, y_a, y_b, lam = aug.mixup(x, y, 0.7, generator(4))
-    assert lam.item() == pytest.approx(weight)
-    assert sorted(partners.tolist()) == list(range(6))
-    assert y_a.tolist() == y.tolist() and y_b.tolist() == partners.tolist()
-    for n in range(6):
-        expected = weight * x[n] + (1 - weight) * x[partners[n]]
-        torch.testing.assert_close(mixed[n], expected)
-
-
-def test_mixup_is_convex():
-    x, y = torch.randn(50, 4, generator=generator()), torch.arange(50)
-    mixed, y_a, y_b, _ = aug.mixup(x, y, 1.0, generator(1))
-    low, high = torch.minimum(x[y_a], x[y_b]), torch.maximum(x[y_a], x[y_b])
-    assert ((mixed >= low - 1e-6) & (mixed <= high + 1e-6)).all()
-    torch.testing.assert_close(mixed.mean(0), x.mean(0))
-
-
-def test_mixup_keeps_the_layout_and_mixes_nothing_at_zero():
-    x = torch.randn(4, 3, 8, 8).to(memory_format=torch.channels_last)
-    y = torch.arange(4)
-    assert aug.mixup(x, y, 0.2, generator())[0].stride() == x.stride()
-    same, y_a, y_b, lam = aug.mixup(x, y, 0.0, generator())
-    assert same is x and y_a is y and y_b is y and lam == 1
-
-
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_the_weights_of_mixup_follow_beta(alpha):
     source = generator()
@@ -418,20 +388,12 @@ def test_augment_draws_within_what_is_configured():
     assert levels.mean() == pytest.approx(50, rel=0.05)
 
 
-def test_examples_that_are_no_images():
-    x = torch.randn(5, 4)
-    assert aug.augment(x, Augment(mixup=0.2), generator()) is x
-    with pytest.raises(UserError, match=r"shift, flip expected images .* found .* \(4,\)"):
-        aug.augment(x, Augment(shift=1, flip=True), generator())
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_tensor_is_made_where_the_images_are(shape):
     # Tensors of "meta" hold no values, but refuse to meet those of a CPU.
     x = torch.empty(shape, dtype=torch.uint8, device="meta")
     changed = aug.augment(x, Augment(**EVERY), generator())
     assert changed.is_meta and changed.shape == x.shape
-    assert all(part.is_meta for part in aug.mixup(x.float(), x[:, 0, 0, 0], 0.2, generator()))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -445,8 +407,3 @@ def test_a_gpu_gives_the_same_images():
             torch.testing.assert_close(there.cpu(), here, rtol=0, atol=0.05)
             own = torch.Generator("cuda").manual_seed(5)
             assert aug.augment(x.cuda(), config, own).shape == x.shape
-    noise, y = torch.randn(6, 3, 4, 4), torch.arange(6)
-    here = aug.mixup(noise, y, 0.5, generator(5))
-    there = aug.mixup(noise.cuda(), y.cuda(), 0.5, generator(5))
-    for one, other in zip(here, there, strict=True):
-        torch.testing.assert_close(other.cpu(), one)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.ImageFile import ImageFile as PillowFile
 
+from gradlab import machine
 from gradlab.config import DataConfig
 from gradlab.data.decode import (
     ImageFile,
@@ -21,6 +23,7 @@ from gradlab.data.decode import (
     survey,
     unreadable,
 )
+from gradlab.errors import UserError
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 COLOUR = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
@@ -210,8 +213,25 @@ def test_form_that_images_have_in_common() -> None:
     assert (shape, channels) == ((16, 16), 1) and "b" in notes[1] and "to grey" in notes[1]
     oblong = [Look("a", 40, 30, "RGB")] * 2
     shape, _, notes = common_form(oblong, DataConfig())
-    assert shape == (30, 30) and "all 40x30" in notes[0]
+    assert (shape, notes) == ((30, 40), ())  # H W, as they are
+    shape, _, notes = common_form(oblong, DataConfig(image_size="20x10"))
+    assert shape == (10, 20) and "all 40x30 (width x height), brought to 20x10" in notes[0]
     assert common_form([Look("a", error="bad")], DataConfig())[0] == (64, 64)
+
+
+def test_what_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 8 * 8 * 3 * 2)
+    x = np.stack([COLOUR, COLOUR[::-1]])
+    assert refit(x, (8, 4), 3).shape == (2, 8, 4, 3)
+    with pytest.raises(UserError, match=r"2 images of 9x8 .* take 0\.0 GB .* are free: choose"):
+        refit(x, (8, 9), 3)
+    files = [ImageFile("absent.png", lambda: open("absent.png", "rb"))] * 3  # noqa: PTH123, SIM115
+    with pytest.raises(UserError, match="3 images of 8x8"):
+        decode_all(files, [Look("a", 8, 8, "RGB")] * 3, (8, 8), 3)
+    monkeypatch.setattr(machine, "memory", lambda: None)
+    monkeypatch.setattr(np, "empty", MagicMock(side_effect=MemoryError))
+    with pytest.raises(UserError, match=r"choose a smaller --data\.image_size"):
+        decode_all(files, [Look("a", 8, 8, "RGB")] * 3, (8, 8), 3)
 
 
 def test_conversions_are_said() -> None:

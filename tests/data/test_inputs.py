@@ -7,14 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradlab.data.dataset import Schema
-from gradlab.data.inputs import image_files, read, read_noted
+from gradlab.data.fields.base import Field
+from gradlab.data.fields.image import Image as ImageField
+from gradlab.data.fields.image import image_files
+from gradlab.data.fields.values import Values
 from gradlab.errors import UserError
 
-GREY = Schema(kind="image", shape=(1, 8, 8), target="class", classes=("a", "b"))
-COLOUR = Schema(kind="image", shape=(3, 8, 8), target="class", classes=("a", "b"))
-ARRAY = Schema(kind="array", shape=(3,), target="class", classes=("a", "b"))
+GREY = ImageField(height=8, width=8, channels=1)
+COLOUR = ImageField(height=8, width=8, channels=3)
+ARRAY = Values(size=(3,))
 PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+
+
+def read(field: Field, inputs: list[Any]) -> tuple[np.ndarray, tuple[str, ...]]:
+    found: Any = field.read(inputs)
+    return found.column[:], found.names
 
 
 @pytest.fixture
@@ -64,16 +71,19 @@ def test_arrays_and_pictures(folder: Path) -> None:
     ]
     x, names = read(GREY, inputs)
     assert x.shape == (8, 8, 8, 1) and all(np.array_equal(row[..., 0], PIXELS) for row in x)
-    assert names == ("1", "2", "3", "4", "5", "6", str(folder / "c.png"), "8")
+    assert names == ("", "", "", "", "", "", str(folder / "c.png"), "")
 
 
 def test_inputs_take_the_form_of_the_schema() -> None:
-    x, _, notes = read_noted(COLOUR, [Image.new("L", (20, 10), 7), np.full((30, 30), 9, np.uint8)])
+    given = [Image.new("L", (20, 10), 7), np.full((30, 30), 9, np.uint8)]
+    found: Any = COLOUR.read(given)
+    x, notes = found.column[:], found.column.notes
     assert x.shape == (2, 8, 8, 3) and x[0].max() == 7 and x[1].min() == 9
     assert "grey, converted to colour (input 1)" in notes[0]
     assert notes[1] == "input 2: 1 channels, made 3"
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    x, _, notes = read_noted(GREY, [clear, np.zeros((8, 8, 4), np.uint8)])
+    found = GREY.read([clear, np.zeros((8, 8, 4), np.uint8)])
+    x, notes = found.column[:], found.column.notes
     assert x.min() == 255 and "laid on white" in notes[1]
 
 
@@ -86,13 +96,13 @@ def test_images_are_read_as_in_training(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (300, 200, 3), np.uint8)).save(tmp_path / name)
     made = source(DataConfig(name=str(tmp_path), image_size=24))
-    x, _ = read(made.schema, [tmp_path])
-    assert np.array_equal(x, made.parts["train"].x)
+    x, _ = read(made.schema.inputs["image"], [tmp_path])
+    assert np.array_equal(x, made.parts["train"]["image"])
 
 
 def test_arrays_of_numbers(tmp_path: Path) -> None:
     x, names = read(ARRAY, [[1, 2, 3], np.ones((2, 3)), np.array([4, 5, 6])])
-    assert x.dtype == np.float32 and names == ("1", "2", "3", "4")
+    assert x.dtype == np.float32 and names == ("",) * 4
     assert x.tolist() == [[1, 2, 3], [1, 1, 1], [1, 1, 1], [4, 5, 6]]
     np.savez(tmp_path / "a.npz", x=np.zeros((5, 3)))
     assert read(ARRAY, [tmp_path / "a.npz"])[0].shape == (5, 3)
@@ -100,22 +110,7 @@ def test_arrays_of_numbers(tmp_path: Path) -> None:
     assert np.array_equal(read(GREY, [tmp_path / "b.npz"])[0][0, ..., 0], PIXELS)
 
 
-def test_tables_go_to_their_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradlab.data.sources import tables
-
-    def rows(schema: Schema, given: Any) -> tuple[np.ndarray, tuple[str, ...]]:
-        count = len(given) if isinstance(given, list) else 4
-        return np.zeros((count, 2), np.float32), tuple(str(n + 1) for n in range(count))
-
-    monkeypatch.setattr(tables, "read_rows", rows)
-    table = Schema(kind="table", shape=(2,), target="number")
-    assert read(table, ["a.csv"])[1] == ("1", "2", "3", "4")
-    assert read(table, [{"a": 1}, {"a": 2}])[1] == ("1", "2")
-    with pytest.raises(UserError, match="found ndarray"):
-        read(table, [np.zeros(2)])
-
-
-BAD: list[tuple[Schema, list[Any], str]] = [
+BAD: list[tuple[Field, list[Any], str]] = [
     (GREY, [], "nothing to predict"),
     (GREY, ["absent.png"], "no file absent.png"),
     (GREY, ["absent/*.png"], "has no image"),
@@ -135,10 +130,10 @@ BAD: list[tuple[Schema, list[Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "inputs", "message"), BAD, ids=[case[2] for case in BAD])
-def test_inputs_that_do_not_fit(schema: Schema, inputs: list[Any], message: str) -> None:
+@pytest.mark.parametrize(("field", "inputs", "message"), BAD, ids=[case[2] for case in BAD])
+def test_inputs_that_do_not_fit(field: Field, inputs: list[Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read(schema, inputs)
+        read(field, inputs)
 
 
 def test_files_that_are_no_images(tmp_path: Path) -> None:

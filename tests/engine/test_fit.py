@@ -1,15 +1,27 @@
 import ast
 import inspect
+import math
 import os
 import signal
+import traceback
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from gradlab.data.feed import Batch
 
-from gradlab.config import Plan
-from gradlab.engine import Diverged, Interrupted, Observer, Progress, RunFolder, fit
+from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
+from gradlab.engine import (
+    Diverged,
+    Interrupted,
+    Observer,
+    Progress,
+    RunFolder,
+    Setup,
+    Updater,
+    fit,
+)
 from gradlab.engine import fit as fit_function
 from gradlab.errors import UserError
 
@@ -52,6 +64,18 @@ class Descent:
     def load_state(self, state):
         self.w, self.place, self.count = state["model"]["w"], tuple(state["place"]), state["count"]
         torch.set_rng_state(state["generator"])
+
+
+class Scripted(Descent):
+    """Its evaluations are written down beforehand."""
+
+    def __init__(self, *values, name="loss"):
+        super().__init__()
+        self.values, self.name = list(values), name
+
+    def evaluate(self, split):
+        assert split == "val"
+        return {self.name: self.values[self.place[0]]}
 
 
 def folder(tmp_path, name="a"):
@@ -107,30 +131,19 @@ def test_a_finished_run_takes_no_further_step(tmp_path):
 
 
 def test_best_is_the_epoch_with_the_best_val_and_patience_ends_the_training(tmp_path):
-    values = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
-
-    class Scripted(Descent):
-        def evaluate(self, split):
-            assert split == "val"
-            return {"loss": next(values)}
-
     run = folder(tmp_path)
-    progress = fit(Scripted(), Plan(epochs=6, patience=2), run)
+    task = Scripted(3.0, 1.0, 2.0, 2.0, 2.0, 2.0)
+    progress = fit(task, Plan(epochs=6, patience=2), run)
     assert (progress.best, progress.best_epoch, progress.epoch) == (1.0, 1, 4)
     assert progress.reason == "no better loss for 2 epochs"
     saved, _ = run.load("best")
-    assert saved["best_epoch"] == 1 and saved["step"] == 20
+    assert saved.best_epoch == 1 and saved.step == 20
 
 
 def test_a_goal_of_max_prefers_larger_values(tmp_path):
-    values = iter([0.1, 0.9, 0.5])
-
-    class Scripted(Descent):
-        def evaluate(self, split):
-            return {"accuracy": next(values)}
-
     plan = Plan(epochs=3, monitor="accuracy", goal="max")
-    assert fit(Scripted(), plan, folder(tmp_path)).best_epoch == 1
+    task = Scripted(0.1, 0.9, 0.5, name="accuracy")
+    assert fit(task, plan, folder(tmp_path)).best_epoch == 1
 
 
 def test_nan_stops_at_its_step_and_keeps_the_good_checkpoint(tmp_path):
@@ -140,7 +153,7 @@ def test_nan_stops_at_its_step_and_keeps_the_good_checkpoint(tmp_path):
     ):
         fit(Descent(poison=25), Plan(epochs=4, checkpoint_seconds=0), run)
     progress, state = run.load("last")
-    assert progress["step"] == 24 and torch.isfinite(state["model"]["w"]).all()
+    assert progress.step == 24 and torch.isfinite(state["model"]["w"]).all()
 
 
 def test_a_loss_that_grows_beyond_measure_stops_the_training(tmp_path):
@@ -170,7 +183,7 @@ def test_a_checkpoint_is_written_in_mid_epoch_when_it_is_due(tmp_path):
 
     class Watch(Observer):
         def stepped(self, progress, line):
-            seen.append((progress.step, run.load("last")[0]["step"]))
+            seen.append((progress.step, run.load("last")[0].step))
 
     run = folder(tmp_path)
     fit(Descent(), Plan(epochs=1, checkpoint_seconds=0), run, [Watch()])
@@ -206,26 +219,168 @@ def test_the_engine_stays_as_small_as_the_design_says(tmp_path):
     assert not [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and "gan" in n.id]
 
 
-def test_at_most_three_frames_of_gradlab_lie_between_fit_and_backward(tmp_path, monkeypatch):
+CALLS = []
+
+
+class Seen(torch.autograd.Function):
+    """The identity; its backward keeps the functions that called it, the innermost last."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        CALLS.append([(f.name, f.filename) for f in traceback.extract_stack()])
+        return gradient
+
+
+class Learner:
+    """A task on a network of its own; `learn` is one call more, as DQN has it."""
+
+    def __init__(self, accumulate, deep):
+        self.model = torch.nn.Linear(2, 1)
+        self.deep = deep
+        self.updater = Updater(
+            [(1.0, list(self.model.named_parameters()))],
+            OptimizerConfig(),
+            ScheduleConfig(),
+            Plan(accumulate=accumulate),
+            Setup(torch.device("cpu"), "float32", 1),
+            steps_per_epoch=1,
+        )
+
+    def batches(self, epoch):
+        yield Batch(torch.ones(4, 2), torch.ones(4))
+
+    def step(self, batch):
+        return self.learn(batch) if self.deep else self.updater.update(self.loss, batch)
+
+    def learn(self, batch):
+        return self.updater.update(self.loss, batch)
+
+    def loss(self, batch):
+        return (Seen.apply(self.model(batch.x)) - 1).square().mean()
+
+    def evaluate(self, split):
+        return {}
+
+    def state(self):
+        return {"model": self.model.state_dict(), "updater": self.updater.state()}
+
+
+def between(calls):
+    """The functions between `fit` and torch's own, torch left out."""
+    start = max(i for i, (name, file) in enumerate(calls) if name == "fit")
+    torch_at = Path(torch.__file__).parent
+    return [name for name, file in calls[start + 1 : -1] if torch_at not in Path(file).parents]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("deep", "expected"), [(False, ["step"]), (True, ["step", "learn"])])
+def test_at_most_three_frames_lie_between_fit_and_backward(tmp_path, accumulate, deep, expected):
+    CALLS.clear()
+    fit(Learner(accumulate, deep), Plan(epochs=1), folder(tmp_path))
+    assert [between(calls) for calls in CALLS] == [[*expected, "update"]] * accumulate
+    assert len(expected) + 1 <= 3
+
+
+QUICK_DQN = {
+    "epochs": 1,
+    "task.epoch_steps": 64,
+    "task.envs": 4,
+    "task.train_every": 32,
+    "task.gradient_steps": 1,
+    "task.learning_starts": 0,
+    "task.val_episodes": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fields"),
+    [
+        ("softmax_regression", {"epochs": 1}),
+        ("softmax_regression", {"epochs": 1, "plan.accumulate": 2}),
+        ("dqn", QUICK_DQN),
+    ],
+)
+def test_at_most_three_frames_of_a_recipe_lie_between_fit_and_backward(
+    tmp_path, monkeypatch, recipe, fields
+):
     import gradlab
 
+    if recipe == "dqn":
+        pytest.importorskip("gymnasium")
     seen = []
     backward = torch.Tensor.backward
 
     def spy(self, *args, **kwargs):
-        names, frame = [], inspect.currentframe().f_back
-        while frame is not None and frame.f_code is not fit_function.__code__:
-            if "gradlab" in frame.f_code.co_filename:
-                names.append(frame.f_code.co_name)
-            frame = frame.f_back
-        seen.append(names)
+        calls = [(frame.name, frame.filename) for frame in traceback.extract_stack()]
+        if any(name == "fit" for name, _ in calls):
+            seen.append(between(calls))
         return backward(self, *args, **kwargs)
 
     monkeypatch.setattr(torch.Tensor, "backward", spy)
-    gradlab.train("softmax_regression", out=tmp_path, epochs=1, test=False, progress=False)
-    steps = [names for names in seen if "epoch" in names]
-    assert steps and all(len(names) <= 3 for names in steps), steps[:1]
+    gradlab.train(recipe, out=tmp_path, test=False, progress=False, **fields)
+    assert seen and all(len(names) <= 3 for names in seen), seen[:1]
 
 
 def test_progress_is_plain_data():
     assert list(islice(vars(Progress()), 3)) == ["epoch", "step", "best"]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_is_not_finite_is_worse_than_any_other(tmp_path, bad):
+    run = folder(tmp_path)
+    progress = fit(Scripted(bad, 2.0, bad, 3.0), Plan(epochs=4), run)
+    assert (progress.best, progress.best_epoch, progress.stale) == (2.0, 1, 2)
+    assert run.load("best")[0].best == 2.0
+
+
+def test_a_metric_that_is_not_finite_is_null_in_the_log(tmp_path):
+    run, seen = folder(tmp_path), []
+
+    class Watch(Observer):
+        def evaluated(self, progress, line):
+            seen.append(line["loss"])
+
+    fit(Scripted(math.nan, 2.0), Plan(epochs=2), run, [Watch()])
+    assert "NaN" not in (run.path / "metrics.jsonl").read_text()
+    assert [line["loss"] for line in run.lines() if line.get("split") == "val"] == [None, 2.0]
+    assert math.isnan(seen[0]) and seen[1] == 2.0
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_a_metric_that_is_never_finite_is_said_and_the_run_is_not_finished(tmp_path, patience):
+    run, plan = folder(tmp_path), Plan(epochs=3, patience=patience)
+    for _ in range(2):  # a resume comes to the same end
+        with pytest.raises(Diverged, match="the val loss was never a finite number"):
+            fit(Scripted(math.nan, math.nan, math.nan), plan, run)
+        assert not run.load("last")[0].finished and not run.has("best")
+
+
+def test_the_metric_knows_which_way_it_improves(tmp_path):
+    plan = Plan(epochs=3, monitor="accuracy")
+    task = Scripted(0.1, 0.9, 0.5, name="accuracy")
+    assert fit(task, plan, folder(tmp_path, "a")).best_epoch == 1
+    plan = Plan(epochs=3, monitor="loss", goal="max")
+    assert fit(Scripted(0.1, 0.9, 0.5), plan, folder(tmp_path, "b")).best_epoch == 1
+    with pytest.raises(UserError, match=r"'length' is neither better .* --plan.goal min or max"):
+        fit(Scripted(1.0, name="length"), Plan(monitor="length"), folder(tmp_path, "c"))
+
+
+def test_the_log_counts_epochs_from_1(tmp_path):
+    run = folder(tmp_path)
+    fit(Descent(), Plan(epochs=2, log_steps=10), run)
+    assert [line["epoch"] for line in run.lines()] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("change", [lambda s: s.pop("place"), lambda s: s.update(generator=[1])])
+def test_a_state_that_does_not_fit_the_task_is_refused(tmp_path, change):
+    run = folder(tmp_path)
+    fit(Descent(), Plan(epochs=1), run)
+    progress, state = run.load("last")
+    change(state)
+    run.save("last", progress, state)
+    with pytest.raises(UserError, match=r"'last' of .* does not fit its recipe"):
+        fit(Descent(), Plan(epochs=2), run)

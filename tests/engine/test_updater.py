@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
+from gradlab.data.feed import Batch
 from torch import nn
 from torch.nn import functional
 
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch
 from gradlab.engine import Setup, Updater
 from gradlab.engine.schedule import factor
 from gradlab.errors import UserError
@@ -119,6 +119,16 @@ def test_plateau_lowers_the_rate_after_its_patience_and_once_for_each_epoch():
         update.observe(epoch, value)
         rates.append(update._set_lr())
     assert rates == pytest.approx([0.05, 0.05, 0.05, 0.025, 0.025, 0.0125])
+
+
+def test_plateau_takes_no_loss_that_is_not_finite_for_the_best():
+    update = updater(network(), schedule=ScheduleConfig(name="plateau", patience=1, gamma=0.5))
+    for epoch, value in enumerate([math.nan, -math.inf, 0.9, math.nan, 0.8]):
+        update.observe(epoch, value)
+    assert update.plateau == {"epoch": 4, "best": 0.8, "stale": 0, "factor": 0.5}
+    again = updater(network(), schedule=ScheduleConfig(name="plateau"))
+    again.load_state(update.state())
+    assert again.plateau == update.plateau
 
 
 def test_schedules_against_their_formulas():

@@ -3,7 +3,7 @@ import pytest
 
 from gradlab.errors import UserError
 from gradlab.insight.generated import (
-    Judgement,
+    ImageQuality,
     Share,
     class_shares,
     frechet_distance,
@@ -80,24 +80,24 @@ def test_the_nearest_training_image_and_copies():
     train = rng.integers(0, 256, (5000, 4, 4, 3), np.uint8)  # several blocks
     chosen = np.array([4999, 0, 2048])
     found = nearest(train[chosen], train)
-    assert found.number.tolist() == chosen.tolist() and found.distance.tolist() == [0, 0, 0]
+    assert found.row.tolist() == chosen.tolist() and found.distance.tolist() == [0, 0, 0]
     black, white = np.zeros((1, 2, 2, 1), np.uint8), np.full((1, 2, 2, 1), 255, np.uint8)
     assert nearest(white, black).distance.tolist() == [1.0]
     assert nearest(white, np.full((1, 2, 2, 1), 204, np.uint8)).distance[0] == pytest.approx(0.2)
 
 
-def judgement(near, real):
+def quality(near, real):
     shares = {"a": Share(0.5, 1.0), "b": Share(0.5, 0.0)}
-    return Judgement(4, 5.0, 1.0, 0.9, 0.8, 0.95, 0.96, shares, np.array(near), np.array(real))
+    return ImageQuality(4, 5.0, 1.0, 0.9, 0.8, 0.95, 0.96, shares, np.array(near), np.array(real))
 
 
-def test_figures_of_a_judgement():
+def test_the_figures_are_those_of_their_parts():
     real = np.linspace(0.1, 0.3, 101)
-    found = judgement([0.0, 0.05, 0.4, 0.4], real)
+    found = quality([0.0, 0.05, 0.4, 0.4], real)
     assert found.classes_covered == 1
     assert found.copies == 0.5  # two are nearer than all but 1 % of the real images
     assert found.nearest_ratio == pytest.approx(0.225 / 0.2)
-    assert judgement(real, real).copies == pytest.approx(0.01, abs=0.005)
+    assert quality(real, real).copies == pytest.approx(0.01, abs=0.005)
     record = found.to_dict()
     assert record["shares"]["b"] == {"real": 0.5, "generated": 0.0, "covered": False}
     assert record["frechet"] == 5.0 and record["count"] == 4

@@ -19,7 +19,7 @@ def test_response_normalisation_is_the_formula_of_section_3_3():
 
 def test_the_halves_of_2012_meet_in_the_third_convolution_only():
     with torch.device("meta"):
-        model = create("alexnet_2012", classes=1000, in_channels=3, image_size=224)
+        model = create("alexnet_2012", inputs=(3, 224, 224), outputs=1000)
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert [c.groups for c in convolutions] == [1, 2, 1, 2, 2]
     assert [c.out_channels for c in convolutions] == [96, 256, 384, 384, 256]
@@ -28,7 +28,7 @@ def test_the_halves_of_2012_meet_in_the_third_convolution_only():
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_2012"])
 def test_the_maps_are_the_papers(name):
     with torch.device("meta"):
-        model = create(name, classes=1000, in_channels=3, image_size=224)
+        model = create(name, inputs=(3, 224, 224), outputs=1000)
         x, sizes = torch.empty(1, 3, 224, 224), []
         for layer in model.features:
             x = layer(x)
@@ -41,10 +41,10 @@ def test_the_maps_are_the_papers(name):
 @pytest.mark.parametrize("size", [8, 28, 63])
 def test_small_images(name, size):
     with torch.device("meta"):
-        model = create(name, classes=10, in_channels=1, image_size=size)
+        model = create(name, inputs=(1, size, size), outputs=10)
         assert model(torch.empty(2, 1, size, size)).shape == (2, 10)
 
 
 def test_dropout_is_an_option():
-    model = create("alexnet", classes=2, in_channels=1, image_size=28, dropout=0.25)
+    model = create("alexnet", inputs=(1, 28, 28), outputs=2, dropout=0.25)
     assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.25, 0.25]

@@ -21,7 +21,7 @@ from gradlab.models.densenet import VARIANTS
 )
 def test_the_depth_is_the_number_of_layers_with_weights(name, depth):
     with torch.device("meta"):
-        model = create(name, classes=10, in_channels=3, image_size=32)
+        model = create(name, inputs=(3, 32, 32), outputs=10)
     assert sum(isinstance(m, (nn.Conv2d, nn.Linear)) for m in model.modules()) == depth
 
 
@@ -30,12 +30,12 @@ def test_what_the_last_layer_reads(name):
     width = {"densenet121": 1024, "densenet161": 2208, "densenet169": 1664, "densenet201": 1920,
              "densenet_bc_40_12": 132, "densenet_bc_100_12": 342}[name]  # fmt: skip
     with torch.device("meta"):
-        model = create(name, classes=10, in_channels=3, image_size=224)
+        model = create(name, inputs=(3, 224, 224), outputs=10)
     assert model.classifier.in_features == width
 
 
 def test_a_layer_adds_its_maps_to_those_that_came_in():
-    model = create("densenet_bc_40_12", classes=10, in_channels=3, image_size=32)
+    model = create("densenet_bc_40_12", inputs=(3, 32, 32), outputs=10)
     x = torch.randn(2, 24, 5, 5)
     out = model.features.denseblock1.denselayer1(x)
     assert out.shape == (2, 36, 5, 5)
@@ -43,7 +43,7 @@ def test_a_layer_adds_its_maps_to_those_that_came_in():
 
 
 def test_dropout_takes_some_of_the_new_maps_only():
-    model = create("densenet_bc_40_12", classes=10, in_channels=3, image_size=32, dropout=0.5)
+    model = create("densenet_bc_40_12", inputs=(3, 32, 32), outputs=10, dropout=0.5)
     x = torch.randn(2, 24, 16, 16)
     out = model.features.denseblock1.denselayer1(x)
     assert torch.equal(out[:, :24], x)
@@ -60,7 +60,7 @@ def test_dropout_takes_some_of_the_new_maps_only():
 )
 def test_the_sides_of_the_blocks(name, size, sides):
     with torch.device("meta"):
-        model = create(name, classes=10, in_channels=3, image_size=size)
+        model = create(name, inputs=(3, size, size), outputs=10)
         x, found = torch.empty(1, 3, size, size), []
         for part, layer in model.features.named_children():
             x = layer(x)

@@ -10,7 +10,7 @@ from gradlab.models.googlenet import GoogLeNetOutput
 
 
 def test_training_returns_the_heads_and_evaluation_does_not():
-    model = create("googlenet", classes=4, in_channels=1, image_size=28)
+    model = create("googlenet", inputs=(1, 28, 28), outputs=4)
     x = torch.randn(2, 1, 28, 28)
     out = model.train()(x)
     assert isinstance(out, GoogLeNetOutput)
@@ -20,13 +20,13 @@ def test_training_returns_the_heads_and_evaluation_does_not():
 
 
 def test_without_heads_training_returns_the_logits():
-    model = create("googlenet", classes=4, in_channels=1, image_size=28, aux=False)
+    model = create("googlenet", inputs=(1, 28, 28), outputs=4, aux=False)
     assert model.train()(torch.randn(2, 1, 28, 28)).shape == (2, 4)
     assert not [name for name, _ in model.named_parameters() if "aux" in name]
 
 
 def test_the_heads_read_blocks_4a_and_4d():
-    model = create("googlenet", classes=4, in_channels=3, image_size=32).double().train()
+    model = create("googlenet", inputs=(3, 32, 32), outputs=4).double().train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -54,7 +54,7 @@ def test_the_heads_read_blocks_4a_and_4d():
 )
 def test_the_maps_that_the_blocks_read(size, sides):
     with torch.device("meta"):
-        model = create("googlenet", classes=4, in_channels=3, image_size=size).eval()
+        model = create("googlenet", inputs=(3, size, size), outputs=4).eval()
         found = []
         for name in ("inception3a", "inception4a", "inception5a"):
             getattr(model, name).register_forward_hook(
@@ -66,5 +66,5 @@ def test_the_maps_that_the_blocks_read(size, sides):
 
 def test_the_shares_dropped():
     with torch.device("meta"):
-        model = create("googlenet", classes=4, in_channels=3, image_size=224)
+        model = create("googlenet", inputs=(3, 224, 224), outputs=4)
     assert (model.dropout.p, model.aux1.dropout.p, model.aux2.dropout.p) == (0.2, 0.7, 0.7)

@@ -95,7 +95,7 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 )
 def test_a_deep_family_starts_with_he(name):
     torch.manual_seed(0)
-    model = create(name, classes=10, in_channels=3, image_size=32)
+    model = create(name, inputs=(3, 32, 32), outputs=10)
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.weight.numel() > 3000:
             inputs = module.weight[0].numel()

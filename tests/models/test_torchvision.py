@@ -45,7 +45,7 @@ def reference() -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_names_and_shapes(name, reference):
     with torch.device("meta"):
-        model = create(name, classes=1000, in_channels=3, image_size=224)
+        model = create(name, inputs=(3, 224, 224), outputs=1000)
     found = {key: list(value.shape) for key, value in model.state_dict().items()}
     assert found == reference[name]["state"]
     assert sum(p.numel() for p in model.parameters()) == reference[name]["parameters"]
@@ -176,7 +176,7 @@ REFERENCES: dict[str, Callable[[State, Tensor], Tensor]] = {
 def test_outputs(name):
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    model = create(name, classes=20, in_channels=3, image_size=224).eval()
+    model = create(name, inputs=(3, 224, 224), outputs=20).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):  # as if trained: else eps would not be seen
             nn.init.uniform_(module.running_var, 0.2, 1.5, generator=generator)

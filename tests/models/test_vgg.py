@@ -10,7 +10,7 @@ from gradlab.models import create
 @pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg19_bn"])
 def test_the_name_is_the_number_of_layers_with_weights(name):
     with torch.device("meta"):
-        model = create(name, classes=10, in_channels=3, image_size=32)
+        model = create(name, inputs=(3, 32, 32), outputs=10)
     layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     assert len(layers) == int(name.removeprefix("vgg").removesuffix("_bn"))
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -28,7 +28,7 @@ def test_the_name_is_the_number_of_layers_with_weights(name):
 )
 def test_no_map_disappears(size, sizes):
     with torch.device("meta"):
-        model = create("vgg11", classes=10, in_channels=1, image_size=size)
+        model = create("vgg11", inputs=(1, size, size), outputs=10)
         x, found = torch.empty(1, 1, size, size), []
         for layer in model.features:
             x = layer(x)

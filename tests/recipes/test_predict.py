@@ -5,11 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from gradlab.recipes.ensemble import Ensemble
 from PIL import Image
 
 import gradlab
 from gradlab.cli import main
-from gradlab.recipes.ensemble import Ensemble
 
 QUIET = {"progress": False, "test": False}
 RANKED = [f"{kind}_{n}" for n in range(1, 6) for kind in ("class", "probability")]

@@ -1,25 +1,30 @@
-"""Autoencoders: what is learnt, measured, drawn, and how it goes beside PCA."""
+"""Autoencoders: what is learnt, measured, drawn, and what else could stand in their place."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image as Picture
 from sklearn.decomposition import PCA
+from support import task_of
+from torch import nn
 
-import gradlab
-from gradlab.cli import main
-from gradlab.data import load
-from gradlab.engine import RunFolder, fit
+from gradlab.config import DataConfig, Runtime
+from gradlab.data.columns import Dense
+from gradlab.data.dataset import Schema, Source, Split
+from gradlab.data.fields.image import Image
+from gradlab.data.fields.values import Values
+from gradlab.data.splits import finish
+from gradlab.engine import RunFolder, fit, seeded
 from gradlab.errors import UserError
+from gradlab.models import create, initial
 from gradlab.recipes import find
-from gradlab.recipes.latent import latent
-from gradlab.recipes.run import make
+from gradlab.runs.make import make
+from gradlab.tasks.base import Own
+from gradlab.workflows.train import train
 
-SMALL = {"data": "digits", "threads": 1, "model.widths": "64", "model.code": 8}
+SMALL = {"data": "digits", "model.widths": "64", "model.code": 8}
 
 
 def recipe(**changes):
@@ -28,81 +33,113 @@ def recipe(**changes):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return gradlab.train(recipe(epochs=20), out=tmp_path_factory.mktemp("runs"), progress=False)
+    return train(recipe(epochs=20), out=tmp_path_factory.mktemp("runs"), progress=False, threads=1)
+
+
+def unlabelled(field, x):
+    """A dataset of one field and nothing else."""
+    schema = Schema(inputs={field.type: field})
+    source = Source("bare", schema, {"train": Split({field.type: Dense(x)})})
+    return finish(source, DataConfig())
+
+
+def ready(dataset, **changes):
+    chosen = find("autoencoder", {"model.widths": "16", "model.code": 3, **changes})
+    with seeded(0):
+        task = make(chosen, dataset.schema, Runtime(device="cpu", threads=1))
+        task.prepare(dataset)
+    return task
 
 
 def test_it_learns_and_its_figures_are_those_of_the_pixels(run):
-    x = run.dataset.splits["test"].x
+    x = run.dataset.splits["test"]["image"][:]
     given = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255
-    mean, std = run.schema.mean[0], run.schema.std[0]
+    field = run.schema.inputs["image"]
+    mean, std = field.mean[0], field.std[0]
     with torch.no_grad():
-        restored = run.model.eval()((given - mean) / std) * std + mean
-    expected = float(((restored - given) ** 2).mean())
+        made = run.model.eval()((given - mean) / std) * std + mean
+    expected = float(((made - given) ** 2).mean())
     assert run.metrics["test"]["mse"] == pytest.approx(expected, rel=1e-4)
     assert run.evaluate("val")["mse"] < 0.3 * float(given.var())
+    assert run.recipe.plan.monitor == "mse" and run.recipe.plan.goal == "min"
 
 
 def test_each_epoch_is_drawn(run):
-    assert (run.path / "samples" / "epoch-001-restored.png").is_file()
-    with Image.open(run.path / "samples" / "epoch-020-restored.png") as picture:
+    assert (run.path / "samples" / "epoch-001-reconstructed.png").is_file()
+    with Picture.open(run.path / "samples" / "epoch-020-reconstructed.png") as picture:
         assert picture.size == (8 * 10 - 2, 4 * 10 - 2)
-    assert "What the network makes" in (run.path / "report.html").read_text(encoding="utf-8")
 
 
-def test_features_are_the_code(run):
-    found = gradlab.features(run, split="test")
-    assert found.layer == "encoder" and found.values.shape == (len(found), 8)
-    x = torch.from_numpy(run.dataset.splits["test"].x[:2]).permute(0, 3, 1, 2).float() / 255
-    with torch.no_grad():
-        codes = run.model.encoder((x - run.schema.mean[0]) / run.schema.std[0])
-    assert np.allclose(found.values[:2], codes.numpy(), atol=1e-4)
-    assert found.labels is not None  # of the digits, though they were not learnt
-
-
-def test_an_unlike_input_has_the_larger_error(run):
-    x = run.dataset.splits["test"].x
+def test_an_answer_is_the_error_and_the_reconstruction(run):
+    x = run.dataset.splits["test"]["image"][:20]
     noise = np.random.default_rng(0).integers(0, 256, x[0].shape, dtype=np.uint8)
-    usual = [answer.answer for answer in run.predict(list(x[:20]))]
+    usual = [found.answer for found in run.predict(list(x))]
     (odd,) = run.predict([noise])
-    assert odd.answer > 3 * np.median(usual)
+    assert odd.answer.error > 3 * np.median([answer.error for answer in usual])
+    assert odd.to_dict()["mse"] == odd.answer.error
+    drawn = usual[0].draw()
+    assert drawn.shape == (8, 8, 1) and drawn.dtype == np.uint8
+    # Of whole grey values, but for the rounding, it is the error that is stated.
+    apart = (drawn.astype(float) - x[0]) / 255
+    assert np.mean(apart**2) == pytest.approx(usual[0].error, rel=0.1)
 
 
-def test_the_comparison_with_pca_is_that_of_a_hand(run, tmp_path, capsys):
-    main(["latent", str(run.path), "--split", "test", "--out", str(tmp_path / "l.png"), "--json"])
-    record = json.loads(capsys.readouterr().out)
-    train, test = (run.dataset.splits[name].x.reshape(-1, 64) / 255 for name in ("train", "test"))
-    pca = PCA(8).fit(train)
-    error = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
-    assert record["pca_mse"] == pytest.approx(error, rel=1e-6)
-    assert record["mse"] == pytest.approx(run.metrics["test"]["mse"], rel=1e-4)
-    assert record["code"] == 8 and record["examples"] == len(test)
-    with Image.open(tmp_path / "l.png") as picture:
-        assert picture.width > 800
+def test_the_worst_reconstructions_are_shown_beside_the_input(run):
+    details = run.details("val")
+    (part,) = details.parts
+    val = run.dataset.splits["val"]
+    errors = [found.answer.error for found in run.predict(list(val["image"][:]))]
+    worst = int(np.argmax(errors))
+    first = details.to_dict()["worst"][0]
+    assert first["mse"] == pytest.approx(errors[worst]) and first["id"] == val.name_of(worst)
+    found = [item["mse"] for item in details.to_dict()["worst"]]
+    assert len(found) == 24 and found == sorted(found, reverse=True)
+    card = part.cards()[0]
+    assert card.picture.shape == (8, 18, 1)  # the input, a line, the reconstruction
+    np.testing.assert_array_equal(card.picture[:, :8], val["image"][worst])
+    reconstruction = run.predict([val["image"][worst]])[0].answer.draw()
+    np.testing.assert_array_equal(card.picture[:, 10:], reconstruction)
+    assert not part.tables()
+
+
+def test_the_baselines_are_the_mean_image_and_pca(run):
+    train_x, test = (run.dataset.splits[n]["image"][:] / 255 for n in ("train", "test"))
+    found = run.baselines["test"]
+    assert set(found) == {"mean image", "PCA"}
+    mean = np.mean((test - train_x.mean(0)) ** 2)
+    assert found["mean image"]["mse"] == pytest.approx(mean, rel=1e-5)
+    flat, held = train_x.reshape(len(train_x), -1), test.reshape(len(test), -1)
+    pca = PCA(8).fit(flat)
+    error = np.mean((pca.inverse_transform(pca.transform(held)) - held) ** 2)
+    assert found["PCA"]["mse"] == pytest.approx(error, rel=1e-4)
+    std = run.schema.inputs["image"].std[0]
+    assert found["PCA"]["loss"] == pytest.approx(error / std**2, rel=1e-4)
+
+
+def test_an_untrained_one_is_told_that_it_is_no_better(tmp_path):
+    made = train(recipe(epochs=1, lr=1e-6), out=tmp_path, progress=False, test=False, threads=1)
+    said = " ".join(made.summary["warnings"])
+    assert "no better than the mean image on val: mse" in said and "no better than the PCA" in said
 
 
 def test_a_linear_autoencoder_is_at_best_pca(tmp_path):
     """Baldi and Hornik (1989): the optimum of a linear one is the principal subspace."""
-    made = gradlab.train(
-        "autoencoder",
-        out=tmp_path,
-        progress=False,
-        test=False,
-        epochs=150,
-        **{**SMALL, "model.widths": "", "model.code": 4, "optimizer.lr": 0.01},
-    )
-    found = latent(made, "train")
-    assert found.pca_mse <= found.mse < 1.1 * found.pca_mse
+    fields = {"model.widths": "", "model.code": 4, "optimizer.lr": 0.01, "epochs": 150}
+    made = train(recipe(**fields), out=tmp_path, progress=False, test=False, threads=1)
+    mse, pca = made.metrics["train"]["mse"], made.baselines["train"]["PCA"]["mse"]
+    assert pca <= mse < 1.1 * pca
 
 
 def test_a_resumed_training_is_bit_for_bit_the_same(tmp_path):
-    def trained(folder, epochs):
-        task = make(recipe(epochs=epochs), load(recipe().data))
-        fit(task, task.recipe.plan, folder)
+    def trained(folder):
+        task = task_of(recipe())
+        fit(task, task.plan, folder)
         return task.model.state_dict()
 
-    whole = trained(RunFolder.create(tmp_path, "whole", "a", {"recipe": {}}), 4)
-    parts = RunFolder.create(tmp_path, "parts", "a", {"recipe": {}})
-    task = make(recipe(), load(recipe().data))
+    record = {"recipe": recipe().model_dump(mode="json")}
+    whole = trained(RunFolder.create(tmp_path, "whole", "a", record))
+    parts = RunFolder.create(tmp_path, "parts", "a", record)
+    task = task_of(recipe())
     steps = iter(range(20))
     plain = task.step
 
@@ -112,51 +149,112 @@ def test_a_resumed_training_is_bit_for_bit_the_same(tmp_path):
         return plain(batch)
 
     task.step = stopped
-    plan = task.recipe.plan.model_copy(update={"checkpoint_seconds": 0})
+    plan = task.plan.model_copy(update={"checkpoint_seconds": 0})
     with pytest.raises(KeyboardInterrupt):
         fit(task, plan, parts)
-    resumed = trained(parts, 4)
+    resumed = trained(parts)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_images_without_any_label_will_do():
+    x = np.random.default_rng(0).integers(0, 256, (60, 6, 9, 1), np.uint8)  # not square
+    task = ready(unlabelled(Image(height=6, width=9, channels=1), x), epochs=1)
+    for batch in task.batches(0):
+        assert list(batch.values) == ["image"] and torch.isfinite(task.step(batch)["loss"])
+    count = len(task.dataset.splits["val"])  # under each row of up to 8 its reconstructions
+    assert 1 < count <= 8
+    assert task.pictures()["reconstructed"].shape == (2 * 8 - 2, 11 * count - 2, 1)
+    assert task.evaluate("val")["mse"] > 0
+
+
+def test_values_are_measured_in_their_own_units():
+    x = np.random.default_rng(0).normal(size=(300, 3)) * (1, 10, 100)
+    task = ready(unlabelled(Values(size=(3,)), x.astype(np.float32)), epochs=1)
+    held = np.asarray(task.dataset.splits["val"]["values"])
+    with torch.no_grad():
+        field = task.schema.inputs["values"]
+        mean, std = torch.tensor(field.mean), torch.tensor(field.std)
+        made = task.model.eval()((torch.from_numpy(held) - mean) / std) * std + mean
+    expected = float(np.mean((made.numpy() - held) ** 2))
+    assert task.evaluate("val")["mse"] == pytest.approx(expected, rel=1e-4)
+    (part,) = task.details("val").parts
+    assert part.tables()[0].header == ("example", "mse", "input") and not part.cards()
+    assert set(task.baselines(["val"])["val"]) == {"mean example", "PCA"}
+    assert task.pictures() == {}
+    (answer, *_) = task.predict(task.dataset.splits["val"])
+    assert answer.draw() is None
+
+
+def test_a_table_is_reconstructed_in_standard_deviations(tmp_path):
+    fields = {"model.widths": "", "model.code": 2, "data": "iris", "epochs": 30, "lr": 0.02}
+    made = train("autoencoder", out=tmp_path, progress=False, threads=1, **fields)
+    val = made.metrics["val"]
+    assert val["mse"] == pytest.approx(val["loss"], rel=1e-5)
+    assert val["mse"] < 0.4 * made.baselines["val"]["mean example"]["mse"]
+    (part,) = made.details("val").parts
+    assert part.tables()[0].rows[0][2] and not list(made.path.glob("samples/*"))
+
+
+def test_initial_values_do_not_depend_on_how_the_memory_lies():
+    """Filters lie channels last while they are trained, and are drawn before."""
+    fields = {**SMALL, "model.widths": "8,16", "init": "he", "model.code": 4}
+    task = task_of("conv_autoencoder", **fields)
+    torch.manual_seed(0)
+    widths = {"code": 4, "widths": (8, 16)}
+    expected = create("conv_autoencoder", inputs=(1, 8, 8), outputs=64, **widths)
+    initial.apply(expected, "he")
+    found = task.model.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in expected.state_dict().items())
 
 
 def test_flat_folders_and_one_class_will_do(tmp_path):
     for n in range(12):
-        Image.new("RGB", (16, 16), (20 * n, 0, 0)).save(tmp_path / f"{n}.png")
-    made = gradlab.train(
+        Picture.new("RGB", (16, 16), (20 * n, 0, 0)).save(tmp_path / f"{n}.png")
+    made = train(
         "conv_autoencoder", data=str(tmp_path), out=tmp_path / "runs", epochs=1, progress=False
     )
-    assert made.schema.target == "none" and "mse" in made.metrics["test"]
+    assert "mse" in made.metrics["test"]
 
 
-def test_only_an_autoencoder_has_a_latent_map(tmp_path):
-    made = gradlab.train("softmax_regression", out=tmp_path, epochs=1, progress=False)
-    with pytest.raises(UserError, match="expected that of an autoencoder"):
-        latent(made)
-
-
-def test_arrays_are_compared_in_their_own_units(tmp_path):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 3)) * (1, 10, 100)
-    path = tmp_path / "a.npz"
-    np.savez(path, x=x.astype(np.float32), y=rng.integers(2, size=400))
-    made = gradlab.train(
-        "autoencoder", data=str(path), out=tmp_path, epochs=60, progress=False, test=False,
-        **{"model.widths": "", "model.code": 2, "optimizer.lr": 0.01, "threads": 1},
-    )  # fmt: skip
-    found = latent(made, "train")
-    assert found.mse >= found.pca_mse > 0
-
-
-def test_weights_of_other_classes_fit_whole(tmp_path, run):
+def test_weights_of_other_classes_fit_whole_with_their_normalisation(tmp_path, run):
     folder = tmp_path / "photos"
     for n in range(40):
         (folder / "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
-        Image.new("L", (8, 8), 6 * n).save(folder / "ab"[n % 2] / f"{n}.png")
-    task = make(
-        recipe(data=str(folder), weights=str(run.path)), load(recipe(data=str(folder)).data)
-    )
+        Picture.new("L", (8, 8), 6 * n).save(folder / "ab"[n % 2] / f"{n}.png")
+    task = task_of(recipe(data=str(folder), weights=str(run.path)))
     assert all(
         torch.equal(v, run.model.state_dict()[k]) for k, v in task.model.state_dict().items()
     )
-    with pytest.raises(UserError, match=r"transfer\.freeze"):
-        make(recipe(freeze="features"), load(recipe().data))
+    field = next(iter(task.schema.inputs.values()))
+    assert field == task.field and field.mean == run.schema.inputs["image"].mean
+    with pytest.raises(UserError, match="another network"):
+        task_of(recipe(data=str(folder), weights=str(run.path), **{"model.code": 9}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"freeze": "features"}, r"transfer\.freeze: the task 'autoencoder' has no use for it"),
+        ({"backbone_lr": 0.5}, r"transfer\.backbone_lr: the task 'autoencoder' has no use for it"),
+        ({"plan.monitor": "accuracy"}, r"no metric 'accuracy'; found mse, loss"),
+        ({"model": "lenet5"}, r"'lenet5' is no autoencoder: expected one with .encoder"),
+    ],
+)
+def test_what_it_has_no_use_for_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        task_of(recipe(**fields))
+
+
+def test_several_inputs_are_refused():
+    two = Schema(inputs={"a": Values(size=(3,)), "b": Values(size=(3,))})
+    with pytest.raises(UserError, match="an autoencoder reconstructs one input, found a, b"):
+        make(recipe(), two, Runtime())
+
+
+def test_a_network_of_ones_own_with_a_loss_of_its_own():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Unflatten(1, (1, 8, 8)))
+    task = task_of(recipe(), Own(network, loss=nn.L1Loss()))
+    batch = next(task.batches(0))
+    expected = (network(batch["image"]) - batch["image"]).abs().mean().item()
+    assert task.loss(batch).item() == pytest.approx(expected)
+    assert set(task.baselines(["val"])["val"]) == {"mean image"}  # no .code to compare with

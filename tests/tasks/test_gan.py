@@ -6,28 +6,37 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn import functional as F
 
-import gradlab
+from gradlab.config import Runtime
 from gradlab.data import load as load_data
-from gradlab.engine import Interrupted, Observer
+from gradlab.engine import Interrupted, Observer, seeded
 from gradlab.errors import UserError
 from gradlab.recipes import find
-from gradlab.recipes.run import make
-from gradlab.tasks.generating import blend, latents
-from gradlab.tasks.judge import Judge
+from gradlab.runs.make import make
+from gradlab.runs.run import open_run
+from gradlab.tasks.base import Own
+from gradlab.tasks.extractor import FeatureExtractor
+from gradlab.tasks.generating import latent_vectors, slerp
+from gradlab.workflows.train import Manner, resume_run, train
 
 SMALL = {
-    "data": "digits", "data.image_size": 28, "data.limit": 330, "threads": 1, "model.width": 4,
-    "precision": "float32", "model.latent": 8, "batch_size": 64, "epochs": 3,
+    "data": "digits", "data.image_size": 28, "data.limit": 330, "model.width": 4,
+    "model.latent": 8, "batch_size": 64, "epochs": 3,
 }  # fmt: skip
-QUIET = {"progress": False, "test": False}
+CPU = Runtime(device="cpu", precision="float32", threads=1)
+QUIET = {"progress": False, "test": False, "runtime": CPU}
 MNIST = Path(os.environ.get("GRADLAB_DATA", "absent")) / "mnist"
 
 
-def task_of(**fields):
+def task_of(own=None, **fields):
     recipe = find("dcgan", SMALL | fields)
-    return make(recipe, load_data(recipe.data))
+    dataset = load_data(recipe.data)
+    with seeded(recipe.seed):
+        task = make(recipe, dataset.schema, CPU, own)
+        task.prepare(dataset)
+    return task
 
 
 def weights(network):
@@ -55,46 +64,46 @@ class Killer(Observer):
     ids=["plain", "bfloat16-spectral-smoothed"],
 )
 def test_a_resumed_training_ends_bit_for_bit_the_same(tmp_path, fields):
-    given = {**SMALL, **fields, **QUIET, "out": tmp_path, "plan.log_steps": 1}
-    whole = gradlab.train("dcgan", name="whole", **given)
+    given = {**SMALL, **QUIET, **fields, "out": tmp_path, "plan.log_steps": 1}
+    whole = train("dcgan", name="whole", **given)
     with pytest.raises(Interrupted):
-        gradlab.train("dcgan", name="cut", observers=[Killer(7)], **given)  # mid epoch: 5 a piece
-    cut = gradlab.load(tmp_path / "cut")
+        train("dcgan", name="cut", observers=[Killer(7)], **given)  # mid epoch: 5 a piece
+    cut = open_run(tmp_path / "cut")
     progress, state = cut.folder.load("last")
-    assert (progress["epoch"], progress["step"]) == (1, 7)
-    assert set(state["updaters"]) == {"generator", "discriminator"}
-    for updater in state["updaters"].values():
-        assert updater["step"] == 7
-        assert all(slot["exp_avg"].any() for slot in updater["slots"].values())
-    gradlab.resume(tmp_path / "cut", **QUIET)
+    assert (progress.epoch, progress.step) == (1, 7)
+    assert set(state) == {"model", "random", "loader", "generator", "discriminator"}
+    for name in ("generator", "discriminator"):
+        assert state[name]["step"] == 7
+        assert all(slot["exp_avg"].any() for slot in state[name]["slots"].values())
+    resume_run(tmp_path / "cut", Manner(progress=False, test=False))
     (progress, first), (_, second) = whole.folder.load("last"), cut.folder.load("last")
-    assert progress["step"] == 15 and equal(first["model"], second["model"])
-    for name, updater in first["updaters"].items():
-        for index, slot in updater["slots"].items():
-            assert equal(slot, second["updaters"][name]["slots"][index])
-    assert torch.equal(first["random"], second["random"])
+    assert progress.step == 15 and equal(first["model"], second["model"])
+    for name in ("generator", "discriminator"):
+        for index, slot in first[name]["slots"].items():
+            assert equal(slot, second[name]["slots"][index])
+    assert torch.equal(first["random"]["cpu"], second["random"]["cpu"])
 
 
 def test_each_half_of_a_step_changes_its_own_network_alone():
     task = task_of()
     batch = next(iter(task.batches(0)))
     maker, critic = weights(task.generator), weights(task.discriminator)
-    task.updaters["discriminator"].update(task.telling_apart, batch)
+    task.updaters["discriminator"].update(task.discriminator_loss, batch)
     assert equal(maker, weights(task.generator))
     assert all(parameter.grad is None for parameter in task.generator.parameters())
     assert not equal(critic, weights(task.discriminator))
     critic = weights(task.discriminator)
-    task.updaters["generator"].update(task.deceiving, batch)
+    task.updaters["generator"].update(task.generator_loss, batch)
     assert equal(critic, weights(task.discriminator))
     assert not equal(maker, weights(task.generator))
     asked = []
-    deceiving = task.deceiving
+    generator_loss = task.generator_loss
 
     def watched(batch):
         asked.extend(parameter.requires_grad for parameter in task.discriminator.parameters())
-        return deceiving(batch)
+        return generator_loss(batch)
 
-    task.deceiving = watched
+    task.generator_loss = watched
     found = task.step(batch)
     assert asked and not any(asked)  # no time is lost on gradients that nobody reads
     assert {"loss", "generator_loss", "score_real", "score_generated"} <= set(found)
@@ -108,31 +117,33 @@ def test_the_losses_are_those_of_the_paper(smoothing):
     task.model.train()
     batch = next(iter(task.batches(0)))
     real, fake = torch.linspace(-1, 2, 64), torch.linspace(-1, 3, 64)
-    task.discriminator.forward = lambda x: real if x is batch.x else fake
+    task.discriminator.forward = lambda x: real if x is batch["image"] else fake
     target = 1 - smoothing
     said = -(target * F.logsigmoid(real) + (1 - target) * F.logsigmoid(-real)).mean()
     said -= F.logsigmoid(-fake).mean()  # generated ones are never smoothed
-    assert task.telling_apart(batch).item() == pytest.approx(said.item(), rel=1e-5)
+    assert task.discriminator_loss(batch).item() == pytest.approx(said.item(), rel=1e-5)
     assert task.scores["score_real"].item() == pytest.approx(real.sigmoid().mean().item())
     assert task.scores["score_generated"].item() == pytest.approx(fake.sigmoid().mean().item())
     expected = -F.logsigmoid(fake).mean()  # it does not saturate: not the log of 1 - D
-    assert task.deceiving(batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert task.generator_loss(batch).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_real_images_lie_in_the_range_of_the_generator_and_back():
     task = task_of()
-    batch = next(iter(task.batches(0)))
-    assert batch.x.aminmax() == pytest.approx((-1, 1))
-    assert task.schema.mean == (0.5,) and task.schema.std == (0.5,)
-    task.generator.forward = lambda z: batch.x[: len(z)]
-    made = task.make(torch.zeros(5, 8))
-    np.testing.assert_array_equal(made[..., 0], ((batch.x[:5, 0] + 1) * 127.5).round().numpy())
+    x = next(iter(task.batches(0)))["image"]
+    assert x.aminmax() == pytest.approx((-1, 1))
+    assert task.schema.inputs["image"].mean == task.schema.inputs["image"].std == (0.5,)
+    task.generator.forward = lambda z: x[: len(z)]
+    made = task.generate(torch.zeros(5, 8))
+    np.testing.assert_array_equal(made[..., 0], ((x[:5, 0] + 1) * 127.5).round().numpy())
 
 
-def test_all_batches_are_whole():
+def test_all_batches_are_whole_and_no_label_is_loaded():
     task = task_of()
-    assert len(task.feed) == 329 and task.steps == 5
-    assert [len(batch) for batch in task.batches(0)] == [64] * 5
+    assert len(task.train_loader) == 329 and task.steps == 5
+    batches = list(task.batches(0))
+    assert [len(batch) for batch in batches] == [64] * 5
+    assert list(batches[0].values) == ["image"]
 
 
 def test_pictures_change_nothing_of_the_training():
@@ -153,28 +164,32 @@ def test_pictures_change_nothing_of_the_training():
 
 def test_the_way_between_two_points_keeps_their_length():
     a, b = torch.randn(2, 3, 100, generator=torch.Generator().manual_seed(0))
-    ways = blend(a, b, 5).view(3, 5, 100)
+    ways = slerp(a, b, 5).view(3, 5, 100)
     torch.testing.assert_close(ways[:, 0], a)
     torch.testing.assert_close(ways[:, -1], b, atol=1e-5, rtol=1e-5)
     assert (ways.norm(dim=-1) > 8).all()  # the middle of the straight lines: about 7
-    same = blend(a, a, 3).view(3, 3, 100)
+    same = slerp(a, a, 3).view(3, 3, 100)
     torch.testing.assert_close(same[:, 1], a, atol=1e-2, rtol=1e-2)
 
 
-def test_a_grid_for_each_epoch_and_no_figures_without_a_judge(tmp_path):
-    run = gradlab.train("dcgan", out=tmp_path, progress=False, **{**SMALL, "epochs": 2})
+def test_a_grid_for_each_epoch_and_no_figures_without_a_classifier(tmp_path):
+    run = train("dcgan", out=tmp_path, **{**QUIET, **SMALL, "epochs": 2, "test": True})
     names = sorted(path.name for path in (run.path / "samples").iterdir())
     assert names == [f"epoch-00{n}-{what}.png" for n in (1, 2) for what in
                      ("interpolation", "samples")]  # fmt: skip
-    assert run.metrics == {} and run.summary["best_epoch"] == 2
+    assert run.metrics == {} and run.summary["best_epoch"] == 2 and run.baselines == {}
+    assert run.recipe.plan.monitor is None  # nothing decides, and the record says so
     with pytest.raises(UserError, match="gradlab judge RUN --by CLASSIFIER"):
         run.evaluate("test")
+    with pytest.raises(UserError, match=r"nothing to predict.* gradlab generate RUN"):
+        run.predict(np.zeros((28, 28), np.uint8))
 
 
 def test_weights_of_another_run_are_begun_with(tmp_path):
-    run = gradlab.train("dcgan", out=tmp_path, **QUIET, **{**SMALL, "epochs": 1})
+    run = train("dcgan", out=tmp_path, **QUIET, **{**SMALL, "epochs": 1})
     task = task_of(weights=str(run.path), seed=5)
     assert equal(task.model.state_dict(), run.model.state_dict())
+    assert task.notes == (f"weights: begun with {run.path}",)
     with pytest.raises(UserError, match="another network"):
         task_of(weights=str(run.path), **{"model.width": 5})
 
@@ -183,14 +198,17 @@ def test_weights_of_another_run_are_begun_with(tmp_path):
     ("fields", "message"),
     [
         ({"data.limit": 50}, r"digits: 50 training images are fewer than a batch of 64"),
-        ({"data.image_size": 0}, r"found 8 x 8: bring them to one of these with --data.image_size"),
-        ({"data": "iris"}, r"learns from images, but these data are of the kind 'table'"),
+        ({"data.image_size": 0}, r"found .*8.*: bring them to one of these with --data.image_size"),
+        ({"data": "iris"}, r"a gan needs one image as its input, found .*table"),
         ({"schedule.name": "plateau"}, "no val loss for the schedule 'plateau'"),
-        ({"freeze": "features"}, "a gan trains all of its layers alike"),
+        ({"freeze": "features"}, r"transfer\.freeze: the task 'gan' has no use for it"),
+        ({"unfreeze_after": 2}, r"transfer\.unfreeze_after: the task 'gan' has no use for it"),
+        ({"backbone_lr": 0.1}, r"transfer\.backbone_lr: the task 'gan' has no use for it"),
         ({"plan.patience": 2}, r"name a classifier's run with --task.judge RUN"),
+        ({"plan.monitor": "frechet"}, r"name a classifier's run with --task.judge RUN"),
         ({"data.augment.mixup": 0.2}, "mixed images"),
         ({"task.judge": "nowhere"}, "there is no run .*nowhere"),
-        ({"model.name": "lenet5"}, "unknown generator 'lenet5'"),
+        ({"model": "lenet5"}, r"a gan trains two networks: .* found 'lenet5'"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(fields, message):
@@ -198,10 +216,14 @@ def test_what_cannot_be_trained_is_refused(fields, message):
         task_of(**fields)
 
 
-def test_a_network_of_ones_own_is_refused():
-    recipe = find("dcgan", SMALL)
-    with pytest.raises(UserError, match="a gan trains two networks"):
-        make(recipe, load_data(recipe.data), object())
+def test_a_pair_of_ones_own_is_trained_and_a_single_network_is_refused():
+    pair = task_of().model
+    task = task_of(Own(pair))
+    assert torch.isfinite(task.step(next(task.batches(0)))["generator_loss"])
+    with pytest.raises(UserError, match=r"a gan trains two networks: .* found 'own'"):
+        task_of(Own(nn.Linear(2, 2)))
+    with pytest.raises(UserError, match="leave out your own loss"):
+        task_of(Own(pair, loss=F.mse_loss))
 
 
 def test_photos_of_one_class_or_of_none(tmp_path):
@@ -216,8 +238,16 @@ def test_photos_of_one_class_or_of_none(tmp_path):
         task = task_of(**fields, **{"data.limit": 0})
         for batch in task.batches(0):
             found = task.step(batch)
-        assert batch.x.shape == (16, 3, 32, 32) and torch.isfinite(found["loss"])
+        assert batch["image"].shape == (16, 3, 32, 32) and torch.isfinite(found["loss"])
         assert task.pictures()["samples"].shape[-1] == 3
+
+
+def test_changes_of_the_images_are_served_and_learnt_from():
+    plain = next(task_of().batches(0))["image"]
+    shifted = next(task_of(**{"data.augment.shift": 3}).batches(0))["image"]
+    assert shifted.shape == plain.shape and not torch.equal(shifted, plain)
+    task = task_of(**{"plan.accumulate": 4})
+    assert torch.isfinite(task.step(next(task.batches(0)))["loss"])
 
 
 # figures in the features of a classifier
@@ -226,18 +256,21 @@ def test_photos_of_one_class_or_of_none(tmp_path):
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
     """LeNet-5 that knows the digits of 28 pixels."""
-    fields = {"data": "digits", "data.image_size": 28, "epochs": 8, "threads": 1}
-    return gradlab.train("lenet5", out=tmp_path_factory.mktemp("r"), name="c", **QUIET, **fields)
+    fields = {"data": "digits", "data.image_size": 28, "epochs": 8}
+    return train("lenet5", out=tmp_path_factory.mktemp("r"), name="c", **QUIET, **fields)
 
 
-def test_a_judge_decides_the_best_epoch_and_gives_the_figures(tmp_path, classifier, monkeypatch):
+def test_a_classifier_decides_the_best_epoch_and_gives_the_figures(
+    tmp_path, classifier, monkeypatch
+):
     monkeypatch.chdir(classifier.path.parent)
-    given = {**SMALL, "progress": False, "out": tmp_path}
-    plain = gradlab.train("dcgan", **given, test=False)
-    run = gradlab.train("dcgan", **given, **{"task.judge": "c"})
+    given = {**SMALL, **QUIET, "out": tmp_path}
+    plain = train("dcgan", **given)
+    run = train("dcgan", **{**given, "test": True}, **{"task.judge": "c"})
     # It changes nothing of the training, and is found from anywhere.
     assert equal(plain.folder.load("last")[1]["model"], run.folder.load("last")[1]["model"])
     assert run.record["recipe"]["task"]["judge"] == str(classifier.path.resolve())
+    assert (run.recipe.plan.monitor, run.recipe.plan.goal) == ("frechet", "min")
     vals = [line["frechet"] for line in run.history if "frechet" in line]
     assert len(vals) == 3 and run.summary["best_epoch"] == 1 + int(np.argmin(vals))
     assert set(run.metrics) == {"val", "test"}
@@ -245,52 +278,70 @@ def test_a_judge_decides_the_best_epoch_and_gives_the_figures(tmp_path, classifi
     assert found["frechet"] > 10 * found["frechet_floor"] and found["precision"] < 0.5
     assert 0 <= found["classes_covered"] <= 10 and found["copies"] == 0
     assert run.metrics["val"]["frechet"] == pytest.approx(min(vals), rel=1e-4)
-    assert gradlab.load(run.path).evaluate("test") == pytest.approx(found, rel=1e-4)
+    opened = open_run(run.path)
+    details = opened.details("test")
+    assert details.metrics == pytest.approx(found, rel=1e-4)
+    (part,) = details.parts
+    assert details.to_dict()["count"] == len(opened.dataset.splits["test"])
+    assert sum(share["real"] for share in part.to_dict()["shares"].values()) == pytest.approx(1)
+    assert [row[0] for row in part.tables()[0].rows] == [str(n) for n in range(10)]
     with pytest.raises(UserError, match=r"cannot judge images: expected .* found 'dcgan'"):
-        Judge.open(str(run.path), run.task.setup)
+        FeatureExtractor.open(str(run.path), run.task.setup)
     with pytest.raises(UserError, match="val or test, not against train"):
         run.details("train")
 
 
-def test_the_judge_on_real_collapsed_and_copied_images(classifier):
+def test_a_monitor_that_is_named_is_kept_or_refused(classifier):
+    given = {"task.judge": str(classifier.path)}
+    task = task_of(**given, **{"plan.monitor": "frechet", "plan.goal": "max", "plan.patience": 2})
+    plan = task.recipe.plan
+    assert (plan.monitor, plan.goal, plan.patience) == ("frechet", "max", 2)
+    with pytest.raises(UserError, match=r"plan.monitor: no metric 'loss'; found frechet"):
+        task_of(**given, **{"plan.monitor": "loss"})
+
+
+def test_the_figures_of_real_collapsed_and_copied_images(classifier):
     task = task_of(**{"data.limit": 0})
     before = torch.get_rng_state(), torch.get_num_threads()
-    judge = Judge.open(str(classifier.path), task.setup)
+    extractor = FeatureExtractor.open(str(classifier.path), task.setup)
     assert torch.equal(torch.get_rng_state(), before[0]) and torch.get_num_threads() == before[1]
     splits = load_data(task.recipe.data).splits
-    train, test, val = (splits[name].x for name in ("train", "test", "val"))
-    real = judge.compare(train, test, val)
+    train_images, test, val = (splits[name]["image"][:] for name in ("train", "test", "val"))
+    real = extractor.compare(splits["train"]["image"], test, val)  # a column will do
+    assert real.to_dict() == extractor.compare(train_images, test, val).to_dict()
     assert real.classes_covered == 10 and real.frechet < 8 * real.frechet_floor
     assert real.precision > 0.7 and real.recall > 0.7
     assert 0.8 < real.nearest_ratio < 1.2 and real.copies < 0.1
-    threes = judge.compare(train, test, np.repeat(test[splits["test"].y == 3][:1], 269, 0))
+    three = test[splits["test"]["label"][:] == 3][:1]
+    threes = extractor.compare(train_images, test, np.repeat(three, 269, 0))
     assert threes.classes_covered == 1 and threes.recall < 0.05
     assert threes.frechet > 10 * real.frechet
-    copies = judge.compare(train, test, train[:269])
+    copies = extractor.compare(train_images, test, train_images[:269])
     assert copies.copies == 1 and copies.nearest_ratio == 0
     assert copies.frechet < 8 * real.frechet_floor  # this figure alone would not tell
     colour = np.repeat(test.repeat(2, 1).repeat(2, 2), 3, 3)  # brought to the classifier's form
-    assert judge.look(colour).features.shape == (269, 84)
-    assert (judge.look(colour).classes == judge.look(test).classes).mean() > 0.9
+    assert extractor.extract(colour).features.shape == (269, 84)
+    assert (extractor.extract(colour).classes == extractor.extract(test).classes).mean() > 0.9
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="GRADLAB_DATA holds no mnist")
 def test_real_against_real_on_mnist(tmp_path):
-    fields = {"data": "mnist", "data.limit": 6000, "epochs": 2, "threads": 1}
-    run = gradlab.train("lenet5", out=tmp_path, **QUIET, **fields)
-    judge = Judge.open(str(run.path), run.task.setup)
-    splits = run.dataset.splits
+    fields = {"data": "mnist", "data.limit": 6000, "epochs": 2}
+    run = train("lenet5", out=tmp_path, **QUIET, **fields)
+    extractor = FeatureExtractor.open(str(run.path), run.task.setup)
+    images = {name: split["image"] for name, split in run.dataset.splits.items()}
+    test, val = images["test"][:2000], images["val"][:2000]
     noise = np.random.default_rng(0).integers(0, 256, (2000, 28, 28, 1), np.uint8)
-    found = judge.compare(splits["train"].x, splits["test"].x[:2000], splits["val"].x[:2000])
-    worse = judge.compare(splits["train"].x, splits["test"].x[:2000], noise)
+    found = extractor.compare(images["train"], test, val)
+    worse = extractor.compare(images["train"], test, noise)
     assert found.classes_covered == 10 and found.precision > 0.8 and found.recall > 0.8
     assert worse.frechet > 50 * found.frechet and worse.recall < 0.1
     assert worse.classes_covered < 10 and worse.nearest_ratio > 1.5
 
 
-def test_latent_numbers_are_a_function_of_the_seed():
+def test_latent_vectors_are_a_function_of_the_seed():
     task = task_of()
     before = torch.get_rng_state()
-    assert torch.equal(latents(task, 4, 1), latents(task, 4, 1))
-    assert not torch.equal(latents(task, 4, 1), latents(task, 4, 2))
+    assert torch.equal(latent_vectors(task, 4, 1), latent_vectors(task, 4, 1))
+    assert not torch.equal(latent_vectors(task, 4, 1), latent_vectors(task, 4, 2))
     assert torch.equal(before, torch.get_rng_state())

@@ -15,6 +15,8 @@ from PIL import Image
 import gradlab
 from gradlab.cli import main
 from gradlab.data import Schema
+from gradlab.data.fields.image import Image as ImageField
+from gradlab.data.fields.label import Label
 from gradlab.errors import UserError
 from gradlab.models import create, models
 from gradlab.tasks import published, transfer
@@ -33,7 +35,7 @@ def cache(tmp_path, monkeypatch):
 def theirs(tmp_path_factory):
     """A file of a resnet18 for 1,000 classes, called by its SHA-256 as published files are."""
     torch.manual_seed(5)
-    model = create("resnet18", classes=1000, in_channels=3, image_size=64)
+    model = create("resnet18", inputs=(3, 64, 64), outputs=1000)
     path = tmp_path_factory.mktemp("www") / "file"
     torch.save(model.state_dict(), path)
     digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
@@ -134,30 +136,37 @@ def test_a_training_begins_with_published_weights_by_name(publisher, photos, tmp
     assert run.recipe.transfer.weights == "resnet18"
     theirs, ours = publisher.state_dict(), run.model.state_dict()
     assert all(torch.equal(theirs[name], ours[name]) for name in theirs if "fc." not in name)
-    assert (run.schema.mean, run.schema.std) == IMAGENET
+    image = run.schema.inputs["image"]
+    assert (image.mean, image.std) == IMAGENET
     assert any("normalised by mean 0.485, 0.456, 0.406" in note for note in run.record["notes"])
     again = gradlab.load(run.path).predict([photos])
     assert [a.top for a in again] == [a.top for a in run.predict([photos])]
 
 
 def test_a_path_that_exists_comes_before_a_published_name(tmp_path, monkeypatch):
-    model = create("lenet5", classes=3, in_channels=1, image_size=8)
+    model = create("lenet5", inputs=(1, 8, 8), outputs=3)
     torch.save(model.state_dict(), tmp_path / "resnet18")
     monkeypatch.chdir(tmp_path)
     assert transfer.read_weights("resnet18")[0].keys() == model.state_dict().keys()
 
 
 def test_the_normalisation_is_that_of_the_weights(cache, tmp_path):
-    colour = Schema(
-        kind="image", shape=(3, 64, 64), target="class", mean=(0.1,) * 3, std=(0.2,) * 3
-    )
+    def schema_of(channels):
+        image = ImageField(
+            height=64, width=64, channels=channels, mean=(0.1,) * channels, std=(0.2,) * channels
+        )
+        return Schema(inputs={"image": image}, targets={"label": Label(classes=("ant", "bee"))})
+
+    colour = schema_of(3)
     for name, expected in (("vgg16", IMAGENET), ("googlenet", ((0.5,) * 3, (0.5,) * 3))):
         PUBLISHED[name].path.parent.mkdir(parents=True, exist_ok=True)
         PUBLISHED[name].path.write_bytes(b"")
         found = transfer.normalised(colour, name)
-        assert (found.mean, found.std) == expected
+        image = found.inputs["image"]
+        assert (image.mean, image.std) == expected
+        assert found.targets == colour.targets
         assert transfer.normalised(colour, str(PUBLISHED[name].path)) == found
     (tmp_path / "mine.pth").write_bytes(b"")
     assert transfer.normalised(colour, str(tmp_path / "mine.pth")) is colour
-    grey = colour.model_copy(update={"shape": (1, 64, 64), "mean": (0.1,), "std": (0.2,)})
+    grey = schema_of(1)
     assert transfer.normalised(grey, "vgg16") is grey

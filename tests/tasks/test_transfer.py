@@ -29,14 +29,14 @@ def even(tmp_path_factory, learnt):
         part = learnt.dataset.splits[split]
         for digit in (2, 4, 6):
             (folder / split / f"digit {digit}").mkdir(parents=True)
-            for i in np.flatnonzero(part.y == digit)[:20]:
-                Image.fromarray(part.x[i, ..., 0]).save(
+            for i in np.flatnonzero(part["label"][:] == digit)[:20]:
+                Image.fromarray(part["image"][i][..., 0]).save(
                     folder / split / f"digit {digit}" / f"{i}.png"
                 )
     return str(folder)
 
 
-def body(model):
+def backbone(model):
     return {k: v.clone() for k, v in model.state_dict().items() if not k.startswith("fc3")}
 
 
@@ -51,7 +51,7 @@ def test_frozen_features_stay_bit_for_bit_and_a_new_head_learns(tmp_path, learnt
         batch_size=16,
         **QUIET,
     )
-    for name, value in body(learnt.model).items():
+    for name, value in backbone(learnt.model).items():
         assert torch.equal(value, run.model.state_dict()[name]), name
     assert run.metrics["val"]["accuracy"] > 0.9
     assert any("last layer 'fc3' is new" in note for note in run.record["notes"])
@@ -69,7 +69,7 @@ def test_unfreezing_after_some_epochs_trains_the_rest(tmp_path, learnt, even):
         **QUIET,
     )
     last = run.folder.load("last")[1]["model"]
-    assert not torch.equal(last["conv1.weight"], body(learnt.model)["conv1.weight"])
+    assert not torch.equal(last["conv1.weight"], backbone(learnt.model)["conv1.weight"])
 
 
 def test_the_same_classes_keep_their_head(tmp_path, learnt):
@@ -86,23 +86,23 @@ def test_the_same_classes_keep_their_head(tmp_path, learnt):
     )
 
 
-def test_a_slower_body_has_its_own_group():
-    model = create("lenet5", classes=3, in_channels=1, image_size=28)
-    found = transfer.groups(model, Transfer(body_lr=0.1))
+def test_a_slower_backbone_has_its_own_group():
+    model = create("lenet5", inputs=(1, 28, 28), outputs=3)
+    found = transfer.groups(model, Transfer(backbone_lr=0.1))
     assert [scale for scale, _ in found] == [1.0, 0.1]
     assert [name for name, _ in found[0][1]] == ["fc3.weight", "fc3.bias"]
 
 
 def test_files_of_weights_are_read_and_another_network_is_refused(tmp_path, even):
-    model = create("lenet5", classes=5, in_channels=1, image_size=8)
+    model = create("lenet5", inputs=(1, 8, 8), outputs=5)
     (tmp_path / "a.safetensors").write_bytes(pack.to_bytes(model.state_dict()))
     torch.save(model.state_dict(), tmp_path / "a.pth")
-    other = create("lenet5", classes=3, in_channels=1, image_size=8)
+    other = create("lenet5", inputs=(1, 8, 8), outputs=3)
     for name in ("a.safetensors", "a.pth"):
         said = transfer.begin_with(other, str(tmp_path / name), ("a", "b", "c"))
         assert "new" in said[1]
         assert torch.equal(other.state_dict()["conv2.weight"], model.state_dict()["conv2.weight"])
-    wrong = create("mlp", classes=3, in_channels=1, image_size=8)
+    wrong = create("mlp", inputs=(1, 8, 8), outputs=3)
     with pytest.raises(UserError, match=r"another network: 1\.weight: expected .* found nothing"):
         transfer.begin_with(wrong, str(tmp_path / "a.pth"), ())
     for name, content in (("b.pth", b"junk"), ("b.safetensors", b"junk")):
@@ -114,7 +114,7 @@ def test_files_of_weights_are_read_and_another_network_is_refused(tmp_path, even
 
 
 def test_published_densenet_files_have_older_names(tmp_path):
-    model = create("densenet_bc_40_12", classes=3, in_channels=1, image_size=28)
+    model = create("densenet_bc_40_12", inputs=(1, 28, 28), outputs=3)
     published = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name): value
         for name, value in model.state_dict().items()
@@ -122,7 +122,7 @@ def test_published_densenet_files_have_older_names(tmp_path):
     }
     assert published.keys() != model.state_dict().keys()
     torch.save(published, tmp_path / "d.pth")
-    other = create("densenet_bc_40_12", classes=3, in_channels=1, image_size=28)
+    other = create("densenet_bc_40_12", inputs=(1, 28, 28), outputs=3)
     assert transfer.begin_with(other, str(tmp_path / "d.pth"), ()) == (
         f"weights: begun with {tmp_path / 'd.pth'}",
     )

@@ -2,8 +2,8 @@
 
 Every change is a pair: `draw_...` takes the random numbers of a batch from a generator, one row or
 value for each example, and a function applies them without any randomness of its own. `draw` and
-`apply` join them in a fixed order. Images are N H W C of values 0..255, before normalisation. Moving,
-cropping, mirroring and cutting keep uint8; what interpolates or recolours gives float32.
+`apply` join them in a fixed order. Images are N H W C of values 0..255, before normalisation.
+Moving, cropping, mirroring and cutting keep uint8; what interpolates or recolours gives float32.
 
 Moving and cropping fill with black, as does turning. The draws are made where the generator lives
 and then moved to the images, so a generator on the CPU serves images on any device.

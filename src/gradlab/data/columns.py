@@ -5,8 +5,8 @@
     Frame    rows of a table as they were read: raw, until a field has encoded them
     Listed   any values one by one: raw, until a field has encoded them
 
-A column is chosen from with `take`, and knows which of its examples are equal (`groups`). What is
-trained on is put on a device (`Placement`), where batches are gathered from it.
+A column is chosen from with `take`, and hashes each example's content, so that equal ones are found
+(`marks`). What is trained on is put on a device (`Placement`), where batches are gathered from it.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ CELLS = 1 << 20
 class Column(Protocol):
     """What every column can do, encoded or not."""
 
-    notes: tuple[str, ...]
-    """What was converted, so that a person can be told."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was converted, so that a person can be told."""
 
     def __len__(self) -> int: ...
 
     def take(self, index: np.ndarray) -> Any:
         """The examples at `index`, in its order."""
 
-    def groups(self) -> np.ndarray:
-        """A number for each example, the same for equal ones, counted from 0."""
+    def marks(self) -> np.ndarray:
+        """A hash of each example's content, uint64 N: equal ones have equal hashes."""
 
 
 class Encoded(Column, Protocol):
@@ -102,9 +103,9 @@ class Dense:
             return Dense(self.base, index)
         return Dense(self.base[index])
 
-    def groups(self) -> np.ndarray:
-        """A number for each example, the same for equal ones."""
-        return numbered(np.ascontiguousarray(row).tobytes() for row in self)
+    def marks(self) -> np.ndarray:
+        """A hash of each example's content."""
+        return hashes(np.ascontiguousarray(row).tobytes() for row in self)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for block in self.blocks():
@@ -167,9 +168,9 @@ class Ragged:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return Ragged(self.values[places], offsets)
 
-    def groups(self) -> np.ndarray:
-        """A number for each example, the same for equal ones."""
-        return numbered(np.ascontiguousarray(row).tobytes() for row in self)
+    def marks(self) -> np.ndarray:
+        """A hash of each example's content."""
+        return hashes(np.ascontiguousarray(row).tobytes() for row in self)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Offsets, then the values."""
@@ -226,21 +227,12 @@ class Frame:
             rows = slice(start, min(start + step, len(self)))
             yield rows, self.part(places, rows)
 
-    def groups(self) -> np.ndarray:
-        """A number for each row, the same for equal rows, counted in order of appearance."""
-        width = range(self.base.width)
-        pairs = [
-            np.stack([part.hash_rows(seed=seed).to_numpy() for seed in (0, 1)])
-            for _, part in self.stretches(width)
+    def marks(self) -> np.ndarray:
+        """A hash of each row's content."""
+        found = [
+            part.hash_rows(seed=0).to_numpy() for _, part in self.stretches(range(self.base.width))
         ]
-        one, two = np.concatenate([np.empty((2, 0), np.uint64), *pairs], axis=1)
-        order = np.lexsort((two, one))  # equal rows side by side, in the order of the table
-        begins = np.ones(len(self), bool)
-        begins[1:] = (np.diff(one[order]) != 0) | (np.diff(two[order]) != 0)
-        first = np.empty(len(self), np.int64)
-        first[order] = order[np.flatnonzero(begins)][np.cumsum(begins) - 1]
-        number = np.cumsum(first == np.arange(len(self))) - 1
-        return number[first]
+        return np.concatenate([np.empty(0, np.uint64), *found])
 
 
 @dataclass(frozen=True)
@@ -260,9 +252,9 @@ class Listed:
         """The values at `index`."""
         return Listed([self.items[i] for i in index.tolist()])
 
-    def groups(self) -> np.ndarray:
-        """A number for each value, the same for equal ones."""
-        return numbered(
+    def marks(self) -> np.ndarray:
+        """A hash of each value."""
+        return hashes(
             item.encode("utf-8", "surrogatepass")
             if isinstance(item, str)
             else json.dumps(item, default=str).encode()
@@ -270,17 +262,23 @@ class Listed:
         )
 
 
-def numbered(contents: Iterable[bytes]) -> np.ndarray:
-    """A number for each content, the same for equal ones, counted from 0.
+def hashes(contents: Iterable[bytes]) -> np.ndarray:
+    """A hash of each content, uint64 N."""
+    digests = b"".join(hashlib.blake2b(c, digest_size=8).digest() for c in contents)
+    return np.frombuffer(digests, np.uint64)
 
-    >>> numbered([b"a", b"b", b"a"]).tolist()
+
+def numbered(marks: np.ndarray) -> np.ndarray:
+    """A number for each mark, the same for equal ones, counted from 0 in order of appearance.
+
+    >>> numbered(np.array([7, 3, 7])).tolist()
     [0, 1, 0]
     """
-    seen: dict[bytes, int] = {}
-    return np.array(
-        [seen.setdefault(hashlib.blake2b(c, digest_size=16).digest(), len(seen)) for c in contents],
-        np.int64,
-    )
+    _, first, group = np.unique(marks, return_index=True, return_inverse=True)
+    place = np.empty(len(first), np.int64)
+    place[first.argsort()] = np.arange(len(first))
+    found: np.ndarray = place[group.reshape(-1)]
+    return found
 
 
 def joined(columns: Sequence[Any]) -> Any:

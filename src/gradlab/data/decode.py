@@ -8,7 +8,6 @@ file that cannot be read, and a decompression bomb, is refused with its name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,18 +17,15 @@ from typing import IO, TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from gradlab import machine, paths
 from gradlab.config import DataConfig
 from gradlab.errors import UserError
+from gradlab.words import some
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may be asked to open; others run programs (EPS) or are no images (PDF)."""
-SUFFIXES = (
-    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
-)  # fmt: skip
-"""How the names of their files end."""
 DEFAULT_SIZE = 64
-"""Height and width when the images of a set differ in size and none is asked for."""
+"""Height and width where the images of a set differ in size and none is asked for."""
 SMALL = 128 * 128
 """Images of fewer pixels decode faster on one thread: the work is mostly Python's."""
 
@@ -49,8 +45,8 @@ class ImageFile:
 
     @classmethod
     def at(cls, path: Path, name: str = "") -> ImageFile:
-        """The image file at a path."""
-        return cls(name or str(path), lambda: path.open("rb"), path)
+        """The image file at a path; its name is written without control characters."""
+        return cls(paths.printable(name or str(path)), lambda: paths.open_regular(path), path)
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,10 @@ def decode_all(
 ) -> tuple[np.ndarray, list[Look]]:
     """All images as one array (uint8 N H W C), and the looks again, with what went wrong.
 
-    `shape` is H W. A file that cannot be decoded leaves its place in the array undefined.
+    `shape` is H W. A file that cannot be decoded leaves its place in the array undefined. UserError
+    when memory does not suffice.
     """
-    x = np.empty((len(files), *shape, channels), np.uint8)
+    x = in_memory(len(files), shape, channels)
 
     def decode_one(index: int) -> Look:
         look = looks[index]
@@ -134,12 +131,27 @@ def to_array(image: Image.Image, shape: tuple[int, int], channels: int) -> np.nd
     return np.asarray(image).reshape(height, width, channels)
 
 
+def in_memory(count: int, shape: tuple[int, int], channels: int) -> np.ndarray:
+    """Room for decoded images (uint8 N H W C); UserError when memory does not suffice."""
+    size, free = count * shape[0] * shape[1] * channels, machine.memory()
+    try:
+        if free is None or size <= free:
+            return np.empty((count, *shape, channels), np.uint8)
+    except MemoryError:
+        pass
+    there = "" if free is None else f", {free / 1e9:.1f} GB are free"
+    raise UserError(
+        f"{count:,} images of {shape[1]}x{shape[0]} (width x height) take {size / 1e9:.1f} GB of "
+        f"memory{there}: choose a smaller --data.image_size"
+    )
+
+
 def refit(x: np.ndarray, shape: tuple[int, int], channels: int) -> np.ndarray:
     """Decoded images (uint8 N H W C) in another form; `x` itself when it has that form."""
     if x.shape[1:] == (*shape, channels):
         return x
     rows = x[..., 0] if x.shape[-1] == 1 else x
-    out = np.empty((len(x), *shape, channels), np.uint8)
+    out = in_memory(len(x), shape, channels)
     for index, row in enumerate(rows):
         out[index] = to_array(Image.fromarray(row), shape, channels)
     return out
@@ -166,22 +178,26 @@ def pixels(values: np.ndarray) -> np.ndarray:
 def common_form(
     looks: Sequence[Look], config: DataConfig
 ) -> tuple[tuple[int, int], int, tuple[str, ...]]:
-    """The H W and the channels that all images of a set are brought to, and what to say of it."""
+    """The H W and the channels that all images of a set are brought to, and what to say of it.
+
+    Images of one size stay as they are; others go to 64x64, if no size is asked for.
+    """
     good = [look for look in looks if not look.error]
     sizes = {(look.width, look.height) for look in good} or {(DEFAULT_SIZE, DEFAULT_SIZE)}
     grey = [look for look in good if look.grey]
-    side = config.image_size or (min(next(iter(sizes))) if len(sizes) == 1 else DEFAULT_SIZE)
+    width, height = min(sizes) if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE)
+    height, width = config.size or (height, width)
     channels = config.channels or (1 if good and len(grey) == len(good) else 3)
     notes = []
-    if sizes != {(side, side)}:
+    if sizes != {(width, height)}:
         small, large = (f"{w}x{h}" for w, h in (min(sizes), max(sizes)))
         found = f"all {small}" if len(sizes) == 1 else f"from {small} to {large}"
-        chosen = "" if config.image_size else "; choose another size with --data.image_size"
+        chosen = "" if config.size else "; choose another size with --data.image_size"
         notes.append(
-            f"images: {found} (width x height), brought to {side}x{side}: "
-            f"the short side is resized, the long one cropped at the centre{chosen}"
+            f"images: {found} (width x height), brought to {width}x{height}: resized, and cropped "
+            f"at the centre where the shape is another{chosen}"
         )
-    return (side, side), channels, (*notes, *conversions(good, channels))
+    return (height, width), channels, (*notes, *conversions(good, channels))
 
 
 def conversions(looks: Sequence[Look], channels: int) -> tuple[str, ...]:
@@ -210,17 +226,6 @@ def unreadable(where: str, looks: Iterable[Look]) -> UserError:
         lines.append(f"  and {len(bad) - 10} more")
     count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
     return UserError("\n".join([f"{where}: {count} cannot be read:", *lines]))
-
-
-def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first names, and how many there are beside.
-
-    >>> some(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    listed = list(names)
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more
 
 
 def _look(file: ImageFile) -> Look:
@@ -256,7 +261,7 @@ def reason(error: Exception) -> str:
         return f"it has more than {limit:,} pixels (a decompression bomb?)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    return paths.printable(str(error)) or type(error).__name__
 
 
 def in_threads(
@@ -267,7 +272,7 @@ def in_threads(
     def run(part: Sequence[_Item]) -> list[_Result]:
         return [function(item) for item in part]
 
-    workers = workers or min(8, os.cpu_count() or 1)
+    workers = workers or min(8, machine.threads())
     step = max(1, min(256, len(items) // (4 * workers)))
     parts = [items[start : start + step] for start in range(0, len(items), step)]
     with ThreadPoolExecutor(workers) as pool:

@@ -135,8 +135,10 @@ class Loader:
         # Sorted within stretches of many batches, so that little is filled up; the batches
         # themselves come in any order.
         stretch = _STRETCH * self.batch_size
-        pieces = [part[self.lengths[part].argsort(stable=True)] for part in order.split(stretch)]
-        batches = list(torch.cat(pieces).split(self.batch_size))
+        pieces = [
+            part[self.lengths[part].argsort(stable=True)] for part in torch.split(order, stretch)
+        ]
+        batches = list(torch.split(torch.cat(pieces), self.batch_size))
         last = [batches.pop()] if len(batches[-1]) < self.batch_size else []
         shuffled = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
         return torch.cat(shuffled + last)
@@ -185,15 +187,16 @@ def mixed(batch: Batch, draws: Draws) -> Batch:
     """
     weight, partners = draws.mix()
     values, others = dict(batch.values), {}
-    share = None
     for name, value in batch.values.items():
         index = partners.to(value.device)
-        share = torch.tensor(weight).to(value.device)
         if value.is_floating_point():
             values[name] = torch.lerp(value[index], value, weight)
         else:
             others[name] = value[index]
-    return Batch(values, batch.size, None if share is None else Mix(share, others))
+    if not others:
+        return Batch(values, batch.size)
+    place = next(iter(others.values())).device
+    return Batch(values, batch.size, Mix(torch.tensor(weight).to(place), others))
 
 
 def _lengths(split: Split, fields: Mapping[str, Field]) -> np.ndarray:

@@ -7,11 +7,12 @@ patient, a shop, a camera on one side); or by time (the last ones held out). A p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from gradlab.config import DataConfig
+from gradlab.data.columns import hashes, numbered
 from gradlab.data.dataset import SPLITS, Dataset, Parts, Source, Split, SplitName, encode
 from gradlab.errors import UserError
 
@@ -92,15 +93,16 @@ def _held(
     label = np.zeros(len(train), np.int64)
     if source.stratify:
         label = np.unique(np.asarray(train[source.stratify]), return_inverse=True)[1]
-    return held_out(content(train, source.schema.inputs), label, share, rng)
+    return held_out(content([train], source.schema.inputs), label, share, rng)
 
 
-def content(part: Split, inputs: Mapping[str, object]) -> np.ndarray:
-    """A number for each example, the same for those whose inputs are all equal, from 0."""
-    found = [part[name].groups() for name in inputs]
-    if len(found) == 1:
-        return np.asarray(found[0])
-    return np.unique(np.stack(found, 1), axis=0, return_inverse=True)[1].reshape(-1)
+def content(parts: Sequence[Split], inputs: Iterable[str]) -> np.ndarray:
+    """A number for each example of several splits, the same where all inputs are equal."""
+    names = list(inputs)
+    marks = [np.concatenate([part[name].marks() for part in parts]) for name in names]
+    if len(marks) > 1:
+        marks = [hashes(row.tobytes() for row in np.stack(marks, 1))]
+    return numbered(marks[0])
 
 
 def _different(train: Split, source: Source, keys: Mapping[str, np.ndarray]) -> str:
@@ -108,7 +110,7 @@ def _different(train: Split, source: Source, keys: Mapping[str, np.ndarray]) -> 
     for name in ("time", "group"):
         if name in keys:
             return f"{len(np.unique(keys[name]))} different {name}s"
-    return f"{len(np.unique(content(train, source.schema.inputs)))} different"
+    return f"{len(np.unique(content([train], source.schema.inputs)))} different"
 
 
 def latest(time: np.ndarray, share: float) -> np.ndarray:

@@ -8,16 +8,20 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from gradlab.engine.fit import Observer, Progress
+from gradlab.engine.fit import Observer
+from gradlab.engine.record import Progress, Record
+from gradlab.measures import measure
+from gradlab.text import printable
 
 
 class Console(Observer):
     """A bar that moves with the steps, and a line for each epoch.
 
-    Where there is no terminal only the lines are written.
+    `record`: what the run's recipe.json holds. `epochs`: those that will run, at most; `steps`: of
+    an epoch. Where there is no terminal only the lines are written.
     """
 
-    def __init__(self, record: dict[str, Any], epochs: int, steps: int) -> None:
+    def __init__(self, record: Record, epochs: int, steps: int) -> None:
         self.record, self.epochs, self.steps = record, epochs, steps
         self.last: dict[str, Any] = {}
         self.console = RichConsole(stderr=True)
@@ -33,11 +37,14 @@ class Console(Observer):
 
     def started(self, progress: Progress) -> None:
         """Say what is trained on what, and where."""
-        recipe, dataset = self.record["recipe"], self.record["dataset"]
+        dataset, runtime = self.record["dataset"], self.record["runtime"]
         counts = ", ".join(f"{name} {count:,}" for name, count in dataset["counts"].items())
         size = f" ({counts})" if counts else ""
-        self.say(f"{recipe['name']} on {dataset['name']}{size}, seed {recipe['seed']}")
-        self.say(f"device {recipe['device']}, {recipe['precision']}, {recipe['threads']} threads")
+        name = self.record["recipe"]["name"]
+        self.say(f"{name} on {dataset['name']}{size}, seed {self.record['seed']}")
+        threads = "1 thread" if runtime["threads"] == 1 else f"{runtime['threads']} threads"
+        self.say(f"device {runtime['device']}, {runtime['precision']}, {threads}")
+        self.say(f"up to {self.epochs:,} epochs of {self.steps:,} steps")
         for note in self.record["notes"]:
             self.say(f"note: {note}")
         if progress.step:
@@ -71,9 +78,11 @@ class Console(Observer):
             return
         shown = line if set(line) - _PLAIN else {**self.last, **line, "split": "train"}
         figures = "  ".join(
-            f"{name} {in_words(name, value)}" for name, value in shown.items() if name not in _PLAIN
+            f"{name} {measure(name).text(value)}"
+            for name, value in shown.items()
+            if name not in _PLAIN
         )
-        epoch = f"epoch {line['epoch'] + 1:>3}/{self.epochs}"
+        epoch = f"epoch {line['epoch']:>3}/{self.epochs}"
         self.say(f"{epoch}  {shown['split']} {figures}  {line['seconds']:.1f} s")
 
     def ended(self, progress: Progress) -> None:
@@ -83,17 +92,8 @@ class Console(Observer):
             self.say(f"stopped early: {progress.reason}")
 
     def say(self, text: str) -> None:
-        """One plain line: names from a person's data are not read as markup."""
-        self.bars.console.print(text, markup=False, highlight=False)
+        """One plain line: names from a person's data are read neither as markup nor as commands."""
+        self.bars.console.print(printable(text), markup=False, highlight=False)
 
 
 _PLAIN = {"step", "epoch", "split", "seconds", "steps", "examples", "lr"}  # no figures
-
-
-def in_words(name: str, value: float) -> str:
-    """A metric as people write it.
-
-    >>> in_words("accuracy", 0.9876), in_words("loss", 0.04321)
-    ('98.76 %', '0.04321')
-    """
-    return f"{value:.2%}".replace("%", " %") if name == "accuracy" else f"{value:.4g}"

@@ -13,16 +13,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 
 from gradlab.config import Plan
 from gradlab.engine import pack
+from gradlab.engine.record import Progress, Which
 from gradlab.engine.run import RunFolder
 from gradlab.engine.signals import Signals
 from gradlab.errors import UserError
+from gradlab.measures import Measure, measure
+from gradlab.text import brief
 
 _SHORT = 1.0
 """Seconds: epochs that follow each other faster than this share a checkpoint."""
@@ -53,23 +56,6 @@ class Trainable(Protocol):
         """Continue from what `state` returned."""
 
 
-@dataclass
-class Progress:
-    """How far a training is; saved with each checkpoint."""
-
-    epoch: int = 0
-    step: int = 0
-    best: float | None = None
-    best_epoch: int = -1
-    stale: int = 0
-    first_loss: float | None = None
-    examples: int = 0
-    step_seconds: float = 0.0
-    seconds: float = 0.0
-    finished: bool = False
-    reason: str = ""
-
-
 class Observer:
     """Watches the engine: may log, draw or stop; never touches a gradient."""
 
@@ -77,7 +63,7 @@ class Observer:
         """Before the first step of this process."""
 
     def stepped(self, progress: Progress, line: dict[str, Any]) -> None:
-        """After each `log_steps` steps, with the line that was logged."""
+        """After each `log_steps` steps, with the line that was logged (a `record.Line`)."""
 
     def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
         """After an epoch, with its evaluation (no metrics where the task has none)."""
@@ -113,30 +99,58 @@ def fit(
     bit for bit, those of a training that was never stopped. Raises `Interrupted` on SIGINT or
     SIGTERM after saving, and `Diverged` when the loss is lost; the checkpoints are good then.
     """
-    progress = Progress()
-    if run.has("last"):
-        saved, state = run.load("last")
-        progress = Progress(**saved)
-        task.load_state(state)
-        if not progress.finished:
-            run.append({"event": "resume", "step": progress.step})
+    progress = _continued(task, run) if run.has("last") else Progress()
+    log = _Log(task, plan, run, observers, progress)
     with Signals() as signals:
-        loop = _Loop(task, plan, run, observers, progress, signals)
         for observer in observers:
             observer.started(progress)
         try:
             if not run.has("last"):
-                loop.save("last")  # so that there is always a state to go back to
+                log.save("last")  # so that there is always a state to go back to
             while not progress.finished:
-                loop.epoch()
+                log.start_clock()
+                for batch in task.batches(progress.epoch):
+                    log.window.append(task.step(batch))
+                    progress.step += 1
+                    if len(log.window) >= plan.log_steps:
+                        log.record_steps()
+                    due = log.unsaved_seconds() >= plan.checkpoint_seconds
+                    if due or signals.received:
+                        log.record_steps()
+                        log.save("last")
+                        if signals.received:
+                            raise Interrupted(signals.received, run)
+                log.record_steps()
+                log.record_evaluation(task.evaluate("val"))
+                due = log.unsaved_seconds() >= min(plan.checkpoint_seconds, _SHORT)
+                if due or progress.finished or signals.received:
+                    log.save("last")
+                    if signals.received and not progress.finished:
+                        raise Interrupted(signals.received, run)
         finally:
             for observer in observers:
                 observer.ended(progress)
     return progress
 
 
-class _Loop:
-    """One process's part of a training."""
+def _continued(task: Trainable, run: RunFolder) -> Progress:
+    """Bring `task` to the checkpoint `last`; UserError when its state is none of this task's."""
+    progress, state = run.load("last")
+    try:
+        task.load_state(state)
+    except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as e:
+        raise UserError(
+            f"the checkpoint 'last' of {run.path} does not fit its recipe "
+            f"({type(e).__name__}: {brief(str(e))}): it was edited or written by another version "
+            "of gradlab. Begin the training again"
+        ) from e
+    if not progress.finished:
+        run.append({"event": "resume", "step": progress.step})
+    return progress
+
+
+class _Log:
+    """What `fit` writes down: windows of steps, evaluations, checkpoints, and the time it took."""
 
     def __init__(
         self,
@@ -145,33 +159,27 @@ class _Loop:
         run: RunFolder,
         observers: Sequence[Observer],
         progress: Progress,
-        signals: Signals,
     ) -> None:
         self.task, self.plan, self.run = task, plan, run
-        self.observers, self.progress, self.signals = observers, progress, signals
+        self.observers, self.progress = observers, progress
+        self.monitor = _monitor(plan)
         self.window: list[Scalars] = []
         self.before = progress.seconds
         self.began = self.window_began = self.saved = time.monotonic()
 
-    def epoch(self) -> None:
-        """One epoch, or what is left of it."""
-        progress, plan, signals = self.progress, self.plan, self.signals
+    def start_clock(self) -> None:
+        """The steps that follow are timed from now."""
         self.window_began = time.monotonic()
-        for batch in self.task.batches(progress.epoch):
-            self.window.append(self.task.step(batch))
-            progress.step += 1
-            due = time.monotonic() - self.saved >= plan.checkpoint_seconds
-            if len(self.window) >= plan.log_steps or due or signals.received:
-                self.close_window()
-                if due or signals.received:
-                    self.save_last()
-        self.close_window()
-        self.judge(self.task.evaluate("val"))
-        since = time.monotonic() - self.saved
-        if since >= min(plan.checkpoint_seconds, _SHORT) or progress.finished or signals.received:
-            self.save_last()
 
-    def close_window(self) -> None:
+    def unsaved_seconds(self) -> float:
+        """Seconds since the checkpoint `last` was written."""
+        return time.monotonic() - self.saved
+
+    def elapsed(self) -> float:
+        """Seconds of training, those of earlier processes included."""
+        return self.before + time.monotonic() - self.began
+
+    def record_steps(self) -> None:
         """Log the steps since the last line; the one place where the losses are waited for."""
         if not self.window:
             return
@@ -179,7 +187,7 @@ class _Loop:
         self.window = []
         line: dict[str, Any] = {
             "step": progress.step,
-            "epoch": progress.epoch,
+            "epoch": progress.epoch + 1,
             "split": "train",
             "steps": len(window),
         }
@@ -196,7 +204,7 @@ class _Loop:
         self.run.append(line)
         for observer in self.observers:
             observer.stepped(progress, line)
-        self.window_began = time.monotonic()
+        self.start_clock()
 
     def check_losses(self, values: list[float], steps: list[int], window: list[Scalars]) -> None:
         """Stop on the first loss that is not finite, or on a mean that has grown too far."""
@@ -218,26 +226,25 @@ class _Loop:
                 f"the loss has grown to {mean:.4g}, from {progress.first_loss:.4g} at the start",
             )
 
-    def judge(self, metrics: dict[str, float]) -> None:
+    def record_evaluation(self, metrics: dict[str, float]) -> None:
         """Log an evaluation, keep the best epoch, decide whether this was the last.
 
         Where a task has no metrics every epoch is the best so far.
         """
-        progress, plan = self.progress, self.plan
+        progress, plan, monitor = self.progress, self.plan, self.monitor
         better = improved = True
-        line = {"step": progress.step, "epoch": progress.epoch, "split": "val", **metrics}
+        line = {"step": progress.step, "epoch": progress.epoch + 1, "split": "val", **metrics}
         line["seconds"] = round(self.elapsed(), 3)
         if metrics:
             self.run.append(line)
-            name = plan.monitor or "loss"
-            if name not in metrics:
-                raise UserError(f"plan.monitor: no metric {name!r}; found {', '.join(metrics)}")
-            value = metrics[name]
-            best = progress.best
-            improved = best is None or (value > best if plan.goal == "max" else value < best)
+            if monitor.name not in metrics:
+                found = ", ".join(metrics)
+                raise UserError(f"plan.monitor: no metric {monitor.name!r}; found {found}")
+            value = metrics[monitor.name]
+            improved = monitor.improves(value, progress.best)
             # Of equal epochs the later one is kept: it was trained at a smaller learning rate.
-            better = improved or value == best
-            progress.best = value if better else best
+            better = improved or value == progress.best
+            progress.best = value if better else progress.best
         for observer in self.observers:
             observer.evaluated(progress, line)
         progress.stale = 0 if improved else progress.stale + 1
@@ -247,19 +254,15 @@ class _Loop:
             progress.finished, progress.reason = True, "all epochs done"
         elif plan.patience and progress.stale >= plan.patience:
             progress.finished = True
-            progress.reason = f"no better {plan.monitor or 'loss'} for {plan.patience} epochs"
+            progress.reason = f"no better {monitor.name} for {plan.patience} epochs"
+        if progress.finished and progress.best_epoch < 0:
+            what = f"the val {monitor.name} was never a finite number"
+            raise Diverged(progress.step - 1, progress.epoch - 1, None, what)
         if better:
             # Before `last`: a kill between the two repeats this epoch and writes the same again.
             self.save("best")
 
-    def save_last(self) -> None:
-        """Save the checkpoint `last`; leave if a signal asked for it."""
-        self.save("last")
-        self.saved = self.window_began = time.monotonic()
-        if self.signals.received and not self.progress.finished:
-            raise Interrupted(self.signals.received, self.run)
-
-    def save(self, which: Any) -> None:
+    def save(self, which: Which) -> None:
         """Save a checkpoint, unless the weights are not finite: the last good one stays."""
         progress, state = self.progress, self.task.state()
         if which == "best":  # only ever read for its weights
@@ -267,11 +270,23 @@ class _Loop:
         progress.seconds = self.elapsed()
         if not pack.all_finite(state["model"]):
             raise Diverged(progress.step - 1, progress.epoch, None, "weights are not finite")
-        self.run.save(which, asdict(progress), state)
+        self.run.save(which, progress, state)
+        if which == "last":
+            self.saved = time.monotonic()
+            self.start_clock()
 
-    def elapsed(self) -> float:
-        """Seconds of training, those of earlier processes included."""
-        return self.before + time.monotonic() - self.began
+
+def _monitor(plan: Plan) -> Measure:
+    """The metric that chooses the best epoch, and the way it improves."""
+    found = measure(plan.monitor or "loss")
+    if plan.goal is not None:
+        return replace(found, goal=plan.goal)
+    if found.goal is None:
+        raise UserError(
+            f"plan.monitor: {found.name!r} is neither better when it is larger nor when it is "
+            "smaller: choose another metric, or say which way with --plan.goal min or max"
+        )
+    return found
 
 
 def _numbers(values: list[Any]) -> list[float]:

@@ -6,8 +6,12 @@ import json
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+from gradlab.errors import UserError
+from gradlab.text import brief
 
 _TENSOR = "$tensor"
 
@@ -38,14 +42,20 @@ def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:
     return walk(tree, ""), tensors
 
 
-def unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
-    """The tree that `pack` took apart; tuples come back as lists."""
+def unpack(node: Any, tensors: dict[str, Tensor], what: str = "this state") -> Any:
+    """The tree that `pack` took apart; tuples come back as lists.
+
+    UserError, which begins with `what`, when it names a tensor that is not there.
+    """
     if isinstance(node, dict):
         if set(node) == {_TENSOR}:
-            return tensors[node[_TENSOR]]
-        return {key: unpack(value, tensors) for key, value in node.items()}
+            name = node[_TENSOR]
+            if not isinstance(name, str) or name not in tensors:
+                raise UserError(f"{what}: there is no tensor {brief(name)}; it was edited")
+            return tensors[name]
+        return {key: unpack(value, tensors, what) for key, value in node.items()}
     if isinstance(node, list):
-        return [unpack(value, tensors) for value in node]
+        return [unpack(value, tensors, what) for value in node]
     return node
 
 
@@ -61,9 +71,12 @@ def to_bytes(tensors: dict[str, Tensor]) -> bytes:
     return save(plain)
 
 
-def from_bytes(data: bytes) -> dict[str, Tensor]:
-    """The tensors of a safetensors file."""
-    return load(data)
+def from_bytes(data: bytes, what: str = "these weights") -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UserError, which begins with `what`, if it is none."""
+    try:
+        return load(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{what}: not a whole safetensors file ({brief(str(error))})") from None
 
 
 def to_json(value: Any) -> bytes:

@@ -11,19 +11,35 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from gradlab import files
 from gradlab.engine import pack
+from gradlab.engine.record import (
+    FORMAT,
+    File,
+    Progress,
+    Record,
+    Which,
+    read_head,
+    read_line,
+    read_record,
+)
 from gradlab.errors import UserError
 
-FORMAT = 1
-Which = Literal["last", "best"]
+_BINDING = ("seed", "recipe", "schema", "dataset")
+"""What recipe.json says of the weights: a checkpoint is of no use with another."""
+
+_LOCK = ".lock"
 
 
 class RunFolder:
@@ -38,57 +54,62 @@ class RunFolder:
         return self.path.name
 
     @classmethod
-    def create(cls, out: Path, name: str | None, stem: str, record: dict[str, Any]) -> RunFolder:
-        """A new folder under `out`, called `name` or the first free `stem-N`."""
+    def create(cls, out: Path, name: str | None, stem: str, record: Mapping[str, Any]) -> RunFolder:
+        """A new folder under `out`, called `name` or the first free `stem-N`.
+
+        A folder of that name is taken over when its training was killed before recipe.json.
+        """
+        if name is not None:
+            files.check_name(name, "--name")
         try:
             out.mkdir(parents=True, exist_ok=True)
-            if name is not None:
-                path = out / name
-                if path.exists():
-                    raise UserError(
-                        f"there is a run {path} already: resume it (gradlab resume {path}), "
-                        "remove it, or choose another --name"
-                    )
-                path.mkdir()
+            if name is None:
+                run = cls(_first_free(out, files.plain_name(stem)))
             else:
-                path = _first_free(out, stem)
+                run = cls(out / name)
+                run._make()
         except OSError as error:
-            raise files.write_error(out, error) from None
-        run = cls(path)
-        files.write_json(path / "recipe.json", {"format": FORMAT, **record})
+            raise files.write_error(out if name is None else out / name, error) from None
+        with run.locked():
+            if (run.path / "recipe.json").exists():  # another process was faster
+                raise run._taken()
+            files.write_json(run.path / "recipe.json", {"format": FORMAT, **record})
         return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """The run at `path`; UserError when it is absent or was never begun."""
-        if not path.is_dir():
+        """The run at `path`; UserError when it is absent, was never begun, or was edited."""
+        run = cls(path)
+        if not _is_folder(path):
             near = _runs_beside(path)
             hint = f" Runs there: {', '.join(near)}." if near else ""
             raise UserError(f"there is no run {path}: expected a folder made by 'train'.{hint}")
         if not (path / "recipe.json").is_file():
+            whole = path.absolute()
             raise UserError(
-                f"{path} is no run: it has no recipe.json (the training ended before it began, "
-                "or this is another folder). Start it again with 'gradlab train'"
+                f"{path} is no run: it has no recipe.json. "
+                + (
+                    "Its training was stopped before it began: begin it again with 'gradlab train "
+                    f"RECIPE --out {whole.parent} --name {whole.name}'"
+                    if run.is_unbegun()
+                    else "Name a folder made by 'gradlab train'"
+                )
             )
-        run = cls(path)
-        found = run.record.get("format") if isinstance(run.record, dict) else None
-        if found != FORMAT:
-            raise UserError(
-                f"{path / 'recipe.json'}: expected a run of format {FORMAT}, found {found!r}; "
-                "it was edited or written by another version of gradlab"
-            )
+        read_record(path / "recipe.json")
         return run
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What recipe.json holds: recipe, schema, dataset, versions, machine."""
-        record: dict[str, Any] = files.read_json(self.path / "recipe.json", f"run {self.path}")
-        return record
+    def record(self) -> Record:
+        """What recipe.json holds: recipe, schema, dataset, runtime, versions, machine."""
+        return read_record(self.path / "recipe.json")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for writing; UserError when another process trains it."""
-        lock = FileLock(self.path / ".lock")
+        """Hold the run for writing; UserError when another process trains it.
+
+        What killed writers left in it is cleared away.
+        """
+        lock = FileLock(self.path / _LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -96,6 +117,7 @@ class RunFolder:
         except OSError as error:
             raise files.write_error(self.path, error) from None
         try:
+            self._clear()
             yield
         finally:
             lock.release()
@@ -103,7 +125,10 @@ class RunFolder:
     # metrics.jsonl
 
     def append(self, line: dict[str, Any]) -> None:
-        """Add a line to metrics.jsonl; a line that a crash cut short is closed off first."""
+        """Add a line to metrics.jsonl; a line that a crash cut short is closed off first.
+
+        A number that is not finite is written as null: JSON has no other word for it.
+        """
         path = self.path / "metrics.jsonl"
         try:
             with path.open("a+b") as file:
@@ -111,24 +136,27 @@ class RunFolder:
                     file.seek(-1, 2)
                     if file.read(1) != b"\n":
                         file.write(b"\n")
-                file.write(json.dumps(line).encode() + b"\n")
+                file.write(json.dumps(_finite(line), allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise files.write_error(path, error) from None
 
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl that stand.
+        """The lines of metrics.jsonl that stand, each a `record.Line`.
 
         A resumed run repeats the steps since its checkpoint: what it wrote of them before is
-        dropped, and so is a line that was cut short.
+        dropped, and so is a line that was cut short or edited into something else.
         """
         path = self.path / "metrics.jsonl"
         standing: list[dict[str, Any]] = []
         if not path.is_file():
             return standing
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
+        try:
+            whole = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
+        for text in whole.split("\n"):
+            line = read_line(text)
+            if line is None:
                 continue
             if line.get("event") == "resume":
                 standing = [old for old in standing if old.get("step", 0) <= line["step"]]
@@ -137,7 +165,7 @@ class RunFolder:
 
     # checkpoints
 
-    def save(self, which: Which, progress: dict[str, Any], state: dict[str, Any]) -> None:
+    def save(self, which: Which, progress: Progress, state: dict[str, Any]) -> None:
         """Replace a checkpoint. `state["model"]` goes to model.safetensors, the rest beside it."""
         rest = {key: value for key, value in state.items() if key != "model"}
         tree, tensors = pack.pack(rest)
@@ -145,48 +173,63 @@ class RunFolder:
             "model.safetensors": pack.to_bytes(state["model"]),
             "state.safetensors": pack.to_bytes(tensors),
         }
-        head = {
-            "progress": progress,
+        head: dict[str, Any] = {
+            "checkpoint": which,
+            "progress": asdict(progress),
             "state": tree,
             "sha256": {name: _sha256(data) for name, data in contents.items()},
-            "recipe_sha256": self._recipe_hash(),
+            "record_sha256": self._belongs_to,
         }
+        head["sha256"]["state.json"] = _hash_of_head(head)
         contents["state.json"] = pack.to_json(head)
-        files.write_folder(self.path / "checkpoints" / which, contents)
+        files.write_folder(self._checkpoint(which), contents)
 
     def has(self, which: Which) -> bool:
         """Whether there is such a checkpoint."""
-        return files.existing_folder(self.path / "checkpoints" / which).is_dir()
+        return files.existing_folder(self._checkpoint(which)).is_dir()
 
-    def load(self, which: Which) -> tuple[dict[str, Any], dict[str, Any]]:
+    def load(self, which: Which) -> tuple[Progress, dict[str, Any]]:
         """(progress, state) of a checkpoint; UserError when it is absent, damaged or edited."""
-        folder = files.existing_folder(self.path / "checkpoints" / which)
+        folder = files.existing_folder(self._checkpoint(which))
         what = f"checkpoint {folder}"
         if not folder.is_dir():
             raise UserError(
                 f"run {self.path} has no checkpoint {which!r} yet: "
                 f"continue it with 'gradlab resume {self.path}'"
             )
-        head = files.read_json(folder / "state.json", what)
-        contents = {}
+        value = files.read_json(folder / "state.json", what)
+        head = read_head(value, what)
+        contents: dict[File, bytes] = {}
         for name, expected in head["sha256"].items():
-            try:
-                contents[name] = (folder / name).read_bytes()
-            except OSError as error:
-                raise UserError(f"{what}: {name} cannot be read ({error.strerror})") from None
-            if _sha256(contents[name]) != expected:
+            if name == "state.json":
+                found = _hash_of_head(value)
+            else:
+                contents[name] = _read(folder / name, what)
+                found = _sha256(contents[name])
+            if found != expected:
                 raise UserError(
                     f"{what}: {name} is damaged or was edited (its SHA-256 differs from the one "
                     f"in state.json); {self._other(which)}"
                 )
-        if head["recipe_sha256"] != self._recipe_hash():
+        if head["checkpoint"] != which:
+            raise UserError(
+                f"{what}: this is the checkpoint {head['checkpoint']!r}, put in the place of "
+                f"{which!r}: put the folders back as they were"
+            )
+        if head["record_sha256"] != _binding(self.path):
             raise UserError(
                 f"{self.path / 'recipe.json'} was edited after this checkpoint was written: "
                 "put it back as it was, or begin a new run with the changed recipe"
             )
-        state = pack.unpack(head["state"], pack.from_bytes(contents["state.safetensors"]))
-        state["model"] = pack.from_bytes(contents["model.safetensors"])
+        tensors = pack.from_bytes(contents["state.safetensors"], f"{what}: state.safetensors")
+        state: dict[str, Any] = pack.unpack(head["state"], tensors, f"{what}: state.json")
+        state["model"] = pack.from_bytes(
+            contents["model.safetensors"], f"{what}: model.safetensors"
+        )
         return head["progress"], state
+
+    def _checkpoint(self, which: Which) -> Path:
+        return self.path / "checkpoints" / which
 
     def _other(self, which: Which) -> str:
         other: Which = "best" if which == "last" else "last"
@@ -194,28 +237,94 @@ class RunFolder:
             return f"the checkpoint {other!r} is still there"
         return "begin the training again"
 
-    def _recipe_hash(self) -> str:
-        recipe = self.record.get("recipe")
-        return _sha256(json.dumps(recipe, sort_keys=True).encode())
+    @cached_property
+    def _belongs_to(self) -> str:
+        """The recipe.json that this process began with, whatever is edited meanwhile."""
+        return _binding(self.path)
+
+    def _clear(self) -> None:
+        """Remove what killed writers left: temporary files, and checkpoints that were replaced."""
+        files.clear_leftovers(self.path)
+        for folder in (self._checkpoint("last"), self._checkpoint("best")):
+            if folder.is_dir():
+                files.remove(files.old_name(folder))
+
+    def _make(self) -> None:
+        """Make the folder, or take over one whose training was killed before recipe.json."""
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            if not self.is_unbegun():
+                raise self._taken() from None
+
+    def is_unbegun(self) -> bool:
+        """Whether the folder holds nothing but what a training makes before recipe.json."""
+        return self.path.is_dir() and all(
+            entry.name == _LOCK or files.is_partial(entry.name) for entry in self.path.iterdir()
+        )
+
+    def _taken(self) -> UserError:
+        if (self.path / "recipe.json").exists():
+            return UserError(
+                f"there is a run {self.path} already: resume it (gradlab resume {self.path}), "
+                "remove it, or choose another --name"
+            )
+        return UserError(f"there is something else at {self.path}: choose another --name")
 
 
 def _first_free(out: Path, stem: str) -> Path:
-    number = 1
-    while True:
+    for number in itertools.count(1):
         path = out / f"{stem}-{number}"
-        try:
+        with contextlib.suppress(FileExistsError):
             path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return path
+            break
+    return path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long for the system
+        return False
 
 
 def _runs_beside(path: Path) -> list[str]:
-    if not path.parent.is_dir():
+    try:
+        found = sorted(path.parent.glob("*/recipe.json"), key=lambda file: file.stat().st_mtime)
+    except OSError:
         return []
-    found = sorted(path.parent.glob("*/recipe.json"), key=lambda file: file.stat().st_mtime)
     return [str(file.parent) for file in found[-5:]]
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise UserError(f"{what}: {path.name} cannot be read (there is no such file)")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{what}: {path.name} cannot be read ({error.strerror or error})") from None
+
+
+def _binding(run: Path) -> str:
+    """SHA-256 of what a run's recipe.json says of the weights."""
+    record = files.read_json(run / "recipe.json", f"run {run}")
+    part = {key: record.get(key) for key in _BINDING} if isinstance(record, dict) else {}
+    return _sha256(json.dumps(part, sort_keys=True).encode())
+
+
+def _hash_of_head(head: dict[str, Any]) -> str:
+    """SHA-256 of state.json without its own entry."""
+    others = {name: value for name, value in head["sha256"].items() if name != "state.json"}
+    return _sha256(json.dumps({**head, "sha256": others}).encode())
+
+
+def _finite(value: Any) -> Any:
+    """`value` with None for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sha256(data: bytes) -> str:

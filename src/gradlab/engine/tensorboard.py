@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gradlab.engine.fit import Observer, Progress
+from gradlab.engine.fit import Observer
+from gradlab.engine.record import Progress
 from gradlab.errors import missing_extra
 
 

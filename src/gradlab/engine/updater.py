@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
+from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
+from gradlab.engine.record import Count, Number, typed
+from gradlab.engine.runtime import Setup
 from gradlab.engine.schedule import factor
-from gradlab.engine.setup import Setup
 from gradlab.errors import UserError
+from gradlab.text import brief
 
 
 class Divisible(Protocol):
@@ -25,6 +30,28 @@ class Divisible(Protocol):
 
 
 B = TypeVar("B", bound=Divisible)
+
+
+class Plateau(TypedDict):
+    """What a plateau schedule has seen."""
+
+    epoch: Annotated[int, Field(strict=True, ge=-1)]
+    """The last one that it was told of, from 0."""
+    best: Number | None
+    stale: Count
+    factor: Annotated[Number, Field(gt=0)]
+    """Of the learning rate now."""
+
+
+class State(TypedDict):
+    """What an updater saves: its step, its schedule, and the optimizer's slots by parameter."""
+
+    step: Count
+    plateau: Plateau
+    slots: dict[Annotated[str, Field(pattern="^[0-9]{1,9}$")], dict[str, Any]]
+
+
+_STATE = TypeAdapter(State)
 
 
 class Updater:
@@ -49,6 +76,7 @@ class Updater:
         if not any(value.requires_grad for value in self.parameters):
             raise UserError("there is nothing to train: no parameter requires a gradient")
         self.optimizer = build(groups, optimizer)
+        self.slots = slots_of(optimizer)
         self.schedule = schedule
         self.accumulate = plan.accumulate
         self.clip_norm = plan.clip_norm
@@ -56,76 +84,126 @@ class Updater:
         self.steps_per_epoch = steps_per_epoch
         self.total = plan.epochs * steps_per_epoch
         self.step = 0
-        self.plateau = {"epoch": -1, "best": None, "stale": 0, "factor": 1.0}
+        self.plateau: Plateau = {"epoch": -1, "best": None, "stale": 0, "factor": 1.0}
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
 
     def update(self, loss: Callable[[B], Tensor], batch: B) -> dict[str, Any]:
         """One step on `batch`: returns the loss (detached, on its device) and the learning rate."""
         lr = self._set_lr()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.accumulate == 1:
+        parts: Sequence[Any] = [batch] if self.accumulate == 1 else batch.parts(self.accumulate)
+        losses = []
+        for part in parts:
             with self.autocast():
-                value = loss(batch)
+                value = loss(part)
+                if len(parts) > 1:
+                    value = value * (len(part) / len(batch))
             value.backward()  # type: ignore[no-untyped-call]
-            mean = value.detach()
-        else:
-            mean = self._accumulate(loss, batch)
+            losses.append(value.detach())
         if self.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         self.optimizer.step()
         self.step += 1
+        mean = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         return {"loss": mean, "lr": lr, "examples": len(batch)}
-
-    def _accumulate(self, loss: Callable[[B], Tensor], batch: B) -> Tensor:
-        mean = torch.zeros((), device=self.parameters[0].device)
-        for part in batch.parts(self.accumulate):
-            with self.autocast():
-                value = loss(part) * (len(part) / len(batch))  # type: ignore[arg-type]
-            value.backward()  # type: ignore[no-untyped-call]
-            mean += value.detach()
-        return mean
 
     def _set_lr(self) -> float:
         scale = factor(self.schedule, self.step, self.total, self.steps_per_epoch)
-        scale *= self.plateau["factor"] or 1.0
+        scale *= self.plateau["factor"]
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * scale
         return float(self._peaks[0] * scale)
 
     def observe(self, epoch: int, loss: float) -> None:
         """Tell a plateau schedule the val loss at the end of an epoch (once for each epoch)."""
-        state: dict[str, Any] = self.plateau
+        state = self.plateau
         if self.schedule.name != "plateau" or epoch <= state["epoch"]:
             return
         state["epoch"] = epoch
-        if state["best"] is None or loss < state["best"]:
-            state.update(best=loss, stale=0)
+        best = state["best"]
+        if math.isfinite(loss) and (best is None or loss < best):
+            state["best"], state["stale"] = loss, 0
             return
         state["stale"] += 1
         if state["stale"] > self.schedule.patience:
-            state.update(stale=0, factor=state["factor"] * self.schedule.gamma)
+            state["stale"], state["factor"] = 0, state["factor"] * self.schedule.gamma
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, but the parameters."""
         slots = self.optimizer.state_dict()["state"]
         return {
             "step": self.step,
-            "plateau": dict(self.plateau),
+            "plateau": self.plateau.copy(),
             "slots": {str(index): value for index, value in slots.items()},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
-        self.step = state["step"]
-        self.plateau = state["plateau"]
+        """Continue from what `state` returned; UserError when that was of another optimizer.
+
+        A fused rule reads a slot's memory as if it were its parameter's, so that one of another
+        shape would end the process: nothing is taken over before all of it fits.
+        """
+        saved = typed(_STATE, state, "the optimizer's state")
+        slots = {int(index): slot for index, slot in saved["slots"].items()}
+        self._check(slots)
+        self.step = saved["step"]
+        self.plateau = saved["plateau"]
         groups = self.optimizer.state_dict()["param_groups"]
-        slots = {int(index): value for index, value in state["slots"].items()}
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         # Fused rules read memory as it lies: moments lie as their parameters do (channels last).
         for parameter, slot in self.optimizer.state.items():
             for name, value in slot.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     slot[name] = torch.empty_like(parameter).copy_(value)
+
+    def _check(self, slots: dict[int, dict[str, Any]]) -> None:
+        """UserError unless the slots are of this rule and these parameters."""
+        own = [value for group in self.optimizer.param_groups for value in group["params"]]
+        one = torch.empty(())
+        for index, slot in slots.items():
+            if index >= len(own) or set(slot) != set(self.slots):
+                problem = (
+                    f"expected {len(own)} parameters with {_listed(self.slots)}, found "
+                    f"{_listed(slot)} of parameter {index}"
+                )
+                raise UserError(f"the optimizer's state: {problem}; {_FOREIGN}")
+            for name, value in slot.items():
+                expected, found = _kind(own[index] if self.slots[name] else one), _kind(value)
+                if found != expected:
+                    raise UserError(
+                        f"the optimizer's state: {name} of parameter {index}: expected {expected}, "
+                        f"found {found}; {_FOREIGN}"
+                    )
+
+
+_FOREIGN = "it was edited, or is of another network or optimizer"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return brief(", ".join(sorted(names)) or "nothing")
+
+
+def _kind(value: Any) -> str:
+    """Shape and type of a tensor in words."""
+    if not isinstance(value, Tensor):
+        return brief(value)
+    return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+
+
+def slots_of(config: OptimizerConfig) -> dict[str, bool]:
+    """What a rule keeps of each parameter: names, and whether it is of the parameter's shape.
+
+    The rest are single numbers.
+
+    >>> slots_of(OptimizerConfig(name="adam"))
+    {'step': False, 'exp_avg': True, 'exp_avg_sq': True}
+    """
+    parameter = nn.Parameter(torch.zeros(2, 3))
+    optimizer = build([(1.0, [("probe", parameter)])], config)
+    parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    found = optimizer.state[parameter].items()
+    return {name: value.shape == parameter.shape for name, value in found}
 
 
 def build(

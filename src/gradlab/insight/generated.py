@@ -36,21 +36,21 @@ class Share(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """For N images: the distance to the nearest training image, and its number."""
+    """For N images: the distance to the nearest training image, and its row."""
 
     distance: np.ndarray
-    number: np.ndarray
+    row: np.ndarray
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ImageQuality:
     """`count` generated images against as many real ones that nothing was learnt from.
 
     frechet: squared Frechet distance; frechet_floor: the same for training images in place of
     generated ones. precision: share of the generated images that lie among real ones; recall: share
     of the real images that lie among generated ones; precision_real and recall_real: the same for
-    training images. nearest, nearest_real: distances of generated and of real images to the nearest
-    training image, root mean square over pixels of 0..1.
+    training images. shares: of each class, by name. nearest, nearest_real: distances of generated
+    and of real images to the nearest training image, root mean square over pixels of 0..1.
     """
 
     count: int
@@ -66,7 +66,7 @@ class Judgement:
 
     @property
     def classes_covered(self) -> int:
-        """Classes that are generated at least a tenth as often as they are among the real ones."""
+        """Coverage: classes generated at least a tenth as often as among the real images."""
         return sum(share.covered for share in self.shares.values())
 
     @property
@@ -89,7 +89,7 @@ class Judgement:
         return {name: float(getattr(self, name)) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
-        """The judgement for JSON."""
+        """For JSON."""
         shares = {
             name: {**share._asdict(), "covered": share.covered}
             for name, share in self.shares.items()
@@ -118,7 +118,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def precision_recall(
-    real: np.ndarray, made: np.ndarray, neighbours: int = NEIGHBOURS
+    real: np.ndarray, generated: np.ndarray, neighbours: int = NEIGHBOURS
 ) -> tuple[float, float]:
     """(precision, recall) of generated features M D against real ones N D.
 
@@ -126,46 +126,49 @@ def precision_recall(
     `neighbours`-th neighbour in the set. Precision is the share of generated points within the real
     set, recall the share of real points within the generated one.
     """
-    least = min(len(real), len(made))
+    least = min(len(real), len(generated))
     if least <= neighbours:
         raise UserError(f"precision and recall need more than {neighbours} images, found {least}")
     centre = real.mean(axis=0, dtype=np.float64)
-    real, made = real - centre, made - centre  # nearer to 0: fewer digits are lost
+    real, generated = real - centre, generated - centre  # nearer to 0: fewer digits are lost
     return (
-        float(_within(made, real, _radii(real, neighbours)).mean()),
-        float(_within(real, made, _radii(made, neighbours)).mean()),
+        float(_within(generated, real, _radii(real, neighbours)).mean()),
+        float(_within(real, generated, _radii(generated, neighbours)).mean()),
     )
 
 
-def class_shares(real: np.ndarray, made: np.ndarray, classes: Sequence[str]) -> dict[str, Share]:
+def class_shares(
+    real: np.ndarray, generated: np.ndarray, classes: Sequence[str]
+) -> dict[str, Share]:
     """The share of each class, by name, among the class numbers of real and generated images.
 
     >>> class_shares(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 0]), ("cat", "dog"))["dog"]
     Share(real=0.5, generated=0.0)
     """
-    shares = [np.bincount(x, minlength=len(classes)) / max(len(x), 1) for x in (real, made)]
+    shares = [np.bincount(x, minlength=len(classes)) / max(len(x), 1) for x in (real, generated)]
     pairs = zip(classes, *shares, strict=True)
     return {name: Share(float(a), float(b)) for name, a, b in pairs}
 
 
-def nearest(images: np.ndarray, train: np.ndarray) -> Nearest:
+def nearest(images: np.ndarray, train: Any) -> Nearest:
     """The nearest training image of each image, pixel by pixel (uint8 N H W C).
 
-    The distance is the root mean square over pixels of 0..1.
+    `train` is an array or whatever is read like one, some rows at a time. The distance is the root
+    mean square over pixels of 0..1.
     """
     queries = images.reshape(len(images), -1).astype(np.float32) / 255
     best = np.full(len(queries), np.inf, np.float32)
-    index = np.zeros(len(queries), np.int64)
+    row = np.zeros(len(queries), np.int64)
     for start in range(0, len(train), 4 * _BLOCK):
         part = train[start : start + 4 * _BLOCK].reshape(-1, queries.shape[1])
         squared = _squared(queries, part.astype(np.float32) / 255)
         found = squared.argmin(axis=1)
         value = squared[np.arange(len(queries)), found]
-        index = np.where(value < best, found + start, index)
+        row = np.where(value < best, found + start, row)
         best = np.minimum(value, best)
     # From the pair itself: the difference of large squares would not be 0 for a copy.
-    apart = queries - train[index].reshape(queries.shape).astype(np.float32) / 255
-    return Nearest(np.sqrt((apart**2).mean(axis=1)), index)
+    apart = queries - train[row].reshape(queries.shape).astype(np.float32) / 255
+    return Nearest(np.sqrt((apart**2).mean(axis=1)), row)
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

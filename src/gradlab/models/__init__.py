@@ -1,13 +1,34 @@
-"""Architectures: plain `nn.Module`s, one file for each family."""
+"""Architectures: plain `nn.Module`s, one file for each family, and one registry of them all.
+
+A builder is a function `name(inputs, outputs, *, options)`: `inputs` is the shape of one example,
+`outputs` how many numbers the network gives for it, and the options are keyword-only, annotated and
+with a default. What kind of network it is shows in the module:
+
+- a classifier, a regression or a Q-network gives N K, with K the `outputs` (classes, numbers,
+  actions)
+- an autoencoder has `.encoder` (input to N Z), `.decoder` (back to the input's shape) and `.code`,
+  the number Z; it does not use `outputs`
+- a GAN has `.generator` (N L to images of the shape `inputs`, in -1..1), `.discriminator` (images
+  to N logits) and `.latent`, the number L; it does not use `outputs`
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from gradlab.errors import UserError
 from gradlab.registry import Registry
+
+Shape = tuple[int, ...]
+"""The shape of one example: (C, H, W) of an image, (D,) of values."""
+
+MOST = 1_000_000_000
+"""A network of more parameters is refused: in float32 they alone fill 4 GB."""
 
 models: Registry[Callable[..., nn.Module]] = Registry(
     "model",
@@ -20,44 +41,37 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.resnet",
         "gradlab.models.densenet",
         "gradlab.models.fast",
+        "gradlab.models.autoencoder",
+        "gradlab.models.dcgan",
+        "gradlab.models.dqn",
     ),
 )
 """The named networks; each entry is a builder, see `create`."""
 
-autoencoders: Registry[Callable[..., nn.Module]] = Registry(
-    "autoencoder", ("gradlab.models.autoencoder",)
-)
-"""Networks that restore their input: builders of modules with `.encoder`, `.decoder`, `.code`.
 
-An entry takes (in_channels, image_size) and its own options; `image_size` is 0 where an input is
-`in_channels` values.
-"""
-
-gans: Registry[Callable[..., nn.Module]] = Registry("generator", ("gradlab.models.dcgan",))
-"""Generators with their discriminators: builders of modules with both, see `gradlab.models.dcgan`.
-
-An entry takes (in_channels, image_size) and its own options, and gives a module with `.generator`
-(N L to images in -1..1), `.discriminator` (images to N logits) and `.latent`, the number L.
-"""
-
-q_networks: Registry[Callable[..., nn.Module]] = Registry("Q-network", ("gradlab.models.dqn",))
-"""Values of actions; each entry is a builder of (actions, shape of an observation)."""
-
-
-def create(
-    name: str, *, classes: int, in_channels: int, image_size: int, **options: Any
-) -> nn.Module:
+def create(name: str, *, inputs: Shape, outputs: int, **options: Any) -> nn.Module:
     """A network by name.
 
-    `classes` outputs (1 for regression and for binary classification), `in_channels` channels of
-    `image_size` x `image_size` pixels. An input that is no image has `in_channels` values and
-    `image_size` 0. `options` are the network's own (`gradlab.models.models.options(name)`).
+    `inputs` is the shape of one example, (C, H, W) or (D,), and `outputs` how many numbers the
+    network gives for it: classes, or 1 for regression and for binary classification. `options` are
+    the network's own (`gradlab.models.models.options(name)`), as values or as typed text.
 
-    >>> create("mlp", classes=10, in_channels=1, image_size=28, widths=(128,))[0]
-    Flatten(start_dim=1, end_dim=-1)
+    UserError for an unknown name or option, for a shape that the network does not take, and for
+    more than `MOST` parameters, before they are allocated.
+
+    >>> create("mlp", inputs=(1, 28, 28), outputs=10, widths=(128,))[1]
+    Linear(in_features=784, out_features=128, bias=True)
     """
     checked = models.check(name, options)
-    return models[name](classes, in_channels, image_size, **checked)
+    try:
+        with _Limit():
+            return models[name](inputs, outputs, **checked)
+    except _TooLarge:
+        given = "".join(f", {key}={value!r}" for key, value in checked.items())
+        raise UserError(
+            f"model {name!r} (inputs={inputs}, outputs={outputs}{given}) would have more than "
+            f"{MOST:,} parameters: choose smaller options, or smaller images with --data.image_size"
+        ) from None
 
 
 def list() -> tuple[str, ...]:
@@ -67,3 +81,28 @@ def list() -> tuple[str, ...]:
     True
     """
     return tuple(models)
+
+
+class _TooLarge(Exception):
+    """More than `MOST` numbers were about to be allocated."""
+
+
+class _Limit(TorchFunctionMode):
+    """Counts the numbers that a builder allocates, and stops it before they are too many.
+
+    A system that runs out of memory kills the process, and nobody is told why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in (torch.empty, torch.zeros, torch.ones):
+            self.count += function(*args, **{**kwargs, "device": "meta"}).numel()
+            if self.count > MOST:
+                raise _TooLarge
+        return function(*args, **kwargs)

@@ -21,16 +21,18 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from gradlab.models import initial, models
+from gradlab.models import Shape, initial, models
 from gradlab.models.sizes import is_small
 
-Dropout = Annotated[float, Field(ge=0, lt=1, description="share dropped in the classifier")]
+Dropout = Annotated[
+    float, Field(ge=0, lt=1, description="share of units dropped in the classifier")
+]
 
 
 class AlexNet(nn.Sequential):
     """Five convolutions and three linear layers. N C H W -> N K."""
 
-    def __init__(self, features: nn.Sequential, pooled: int, units: int, classes: int, p: float):
+    def __init__(self, features: nn.Sequential, pooled: int, units: int, outputs: int, p: float):
         super().__init__()
         self.features = features  # N 256 H/32 W/32
         self.avgpool = nn.AdaptiveAvgPool2d(pooled)  # N 256 6 6
@@ -42,7 +44,7 @@ class AlexNet(nn.Sequential):
             nn.Dropout(p),
             nn.Linear(units, units),  # N 4096
             nn.ReLU(),
-            nn.Linear(units, classes),  # N K
+            nn.Linear(units, outputs),  # N K
         )
         initial.apply(self, "he")
 
@@ -55,11 +57,11 @@ def _first(in_channels: int, channels: int, small: bool) -> nn.Conv2d:
 
 
 @models.register("alexnet")
-def alexnet(classes: int, in_channels: int, image_size: int, *, dropout: Dropout = 0.5) -> AlexNet:
+def alexnet(inputs: Shape, outputs: int, *, dropout: Dropout = 0.5) -> AlexNet:
     """AlexNet in today's form, with the parameter names of the published weights."""
-    small = is_small(image_size)
+    small = is_small(inputs)
     features = nn.Sequential(
-        _first(in_channels, 64, small),  # N 64 55 55
+        _first(inputs[0], 64, small),  # N 64 55 55
         nn.ReLU(),
         nn.MaxPool2d(3, stride=2, ceil_mode=small),  # N 64 27 27
         nn.Conv2d(64, 192, 5, padding=2),  # N 192 27 27
@@ -73,7 +75,7 @@ def alexnet(classes: int, in_channels: int, image_size: int, *, dropout: Dropout
         nn.ReLU(),
         nn.MaxPool2d(3, stride=2, ceil_mode=small),  # N 256 6 6
     )
-    return AlexNet(features, 3 if small else 6, 1024 if small else 4096, classes, dropout)
+    return AlexNet(features, 3 if small else 6, 1024 if small else 4096, outputs, dropout)
 
 
 class ResponseNorm(nn.LocalResponseNorm):
@@ -87,13 +89,11 @@ class ResponseNorm(nn.LocalResponseNorm):
 
 
 @models.register("alexnet_2012")
-def alexnet_2012(
-    classes: int, in_channels: int, image_size: int, *, dropout: Dropout = 0.5
-) -> AlexNet:
+def alexnet_2012(inputs: Shape, outputs: int, *, dropout: Dropout = 0.5) -> AlexNet:
     """AlexNet with local response normalisation and convolutions in two groups."""
-    small = is_small(image_size)
+    small = is_small(inputs)
     features = nn.Sequential(
-        _first(in_channels, 96, small),  # N 96 55 55
+        _first(inputs[0], 96, small),  # N 96 55 55
         nn.ReLU(),
         ResponseNorm(),
         nn.MaxPool2d(3, stride=2, ceil_mode=small),  # N 96 27 27
@@ -109,4 +109,4 @@ def alexnet_2012(
         nn.ReLU(),
         nn.MaxPool2d(3, stride=2, ceil_mode=small),  # N 256 6 6
     )
-    return AlexNet(features, 3 if small else 6, 1024 if small else 4096, classes, dropout)
+    return AlexNet(features, 3 if small else 6, 1024 if small else 4096, outputs, dropout)

@@ -1,4 +1,4 @@
-"""Autoencoders: networks that press their input through a narrow code and restore it.
+"""Autoencoders: networks that compress their input into a code and reconstruct it from that.
 
 `dense_autoencoder`: Hinton and Salakhutdinov (2006), "Reducing the dimensionality of data with
 neural networks", https://doi.org/10.1126/science.1127647 (784-1000-500-250-code, and back)
@@ -14,6 +14,7 @@ Departures:
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated
 
@@ -21,13 +22,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gradlab.errors import UserError
-from gradlab.models import autoencoders
-from gradlab.models.dense import inputs
-from gradlab.models.sizes import check_images
+from gradlab.models import Shape, models
+from gradlab.models.sizes import Units, Widths, check_images, describe
 
-Code = Annotated[int, Field(ge=1, description="numbers that an example is pressed into")]
-Widths = Annotated[tuple[int, ...], Field(description="units of the encoder's layers")]
-Maps = Annotated[tuple[int, ...], Field(min_length=1, description="maps of the encoder's layers")]
+Code = Annotated[Units, Field(description="size of the code")]
+Hidden = Annotated[Widths, Field(description="units of the encoder's layers")]
+Maps = Annotated[Widths, Field(min_length=1, description="maps of the encoder's layers")]
 
 
 class Autoencoder(nn.Module):
@@ -40,21 +40,19 @@ class Autoencoder(nn.Module):
         self.code = code
 
     def forward(self, x: Tensor) -> Tensor:
-        """What is left of x when it has gone through the code; the shape of x."""
-        restored: Tensor = self.decoder(self.encoder(x))
-        return restored
+        """x reconstructed from its code; the shape of x."""
+        reconstructed: Tensor = self.decoder(self.encoder(x))
+        return reconstructed
 
 
-@autoencoders.register("dense_autoencoder")
+@models.register("dense_autoencoder")
 def dense_autoencoder(
-    in_channels: int, image_size: int, *, code: Code = 32, widths: Widths = (1000, 500, 250)
+    inputs: Shape, outputs: int, *, code: Code = 32, widths: Hidden = (1000, 500, 250)
 ) -> Autoencoder:
-    """Fully connected layers, in the decoder in the opposite order; without any it is linear."""
-    values = inputs(in_channels, image_size)
-    shape = (in_channels, image_size, image_size) if image_size else (in_channels,)
-    sizes = (values, *widths, code)
+    """Fully connected layers, in the decoder in reverse order; without any it is linear."""
+    sizes = (math.prod(inputs), *widths, code)
     encoder = nn.Sequential(nn.Flatten(), *_dense(sizes))  # N Z
-    decoder = nn.Sequential(*_dense(sizes[::-1]), nn.Unflatten(1, shape))  # N C H W
+    decoder = nn.Sequential(*_dense(sizes[::-1]), nn.Unflatten(1, inputs))  # N C H W
     return Autoencoder(encoder, decoder, code)
 
 
@@ -66,19 +64,19 @@ def _dense(sizes: tuple[int, ...]) -> list[nn.Module]:
     return layers[:-1]
 
 
-@autoencoders.register("conv_autoencoder")
+@models.register("conv_autoencoder")
 def conv_autoencoder(
-    in_channels: int, image_size: int, *, code: Code = 32, widths: Maps = (32, 64, 128)
+    inputs: Shape, outputs: int, *, code: Code = 32, widths: Maps = (32, 64, 128)
 ) -> Autoencoder:
     """Convolutions that halve the image, and convolutions that double it; a linear code between."""
-    check_images(image_size)
-    sides = [image_size]
+    in_channels, *sides = check_images(inputs, "choose the network 'dense_autoencoder'")
+    sizes = [tuple(sides)]  # H W before each convolution and after the last one
     for _ in widths:
-        sides.append(-(-sides[-1] // 2))
-    if sides[-2] < 2:
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+    if min(sizes[-2]) < 2:
         raise UserError(
-            f"{len(widths)} halvings leave nothing of {image_size} x {image_size} pixels: give "
-            "fewer --model.widths, or larger images with --data.image_size"
+            f"{len(widths)} halvings leave nothing of {describe(inputs)}: give fewer "
+            "--model.widths, or larger images with --data.image_size"
         )
     channels = (in_channels, *widths)
     encoder: list[nn.Module] = []
@@ -88,8 +86,8 @@ def conv_autoencoder(
             nn.BatchNorm2d(after),
             nn.ReLU(),
         ]
-    smallest = (widths[-1], sides[-1], sides[-1])
-    values = widths[-1] * sides[-1] ** 2
+    smallest = (widths[-1], *sizes[-1])
+    values = math.prod(smallest)
     encoder += [nn.Flatten(), nn.Linear(values, code)]  # N Z
     decoder: list[nn.Module] = [
         nn.Linear(code, values),
@@ -97,9 +95,9 @@ def conv_autoencoder(
         nn.BatchNorm2d(widths[-1]),
         nn.ReLU(),
     ]
-    for (after, before), side in zip(list(pairwise(channels))[::-1], sides[:-1][::-1], strict=True):
+    for (after, before), size in zip(list(pairwise(channels))[::-1], sizes[-2::-1], strict=True):
         decoder += [
-            nn.Upsample(size=(side, side)),  # N C 2H 2W
+            nn.Upsample(size=size),  # N C 2H 2W
             nn.Conv2d(before, after, 3, padding=1),  # N C' 2H 2W
             nn.BatchNorm2d(after),
             nn.ReLU(),

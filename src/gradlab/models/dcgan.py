@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from gradlab.errors import UserError
-from gradlab.models import gans
+from gradlab.models import Shape, models
+from gradlab.models.sizes import Units, check_images, describe
 
 # Image size: (side of the smallest maps, how many times `width` maps each size has).
 SIZES = {
@@ -33,20 +34,20 @@ SIZES = {
 
 
 class Generator(nn.Module):
-    """Latent numbers to images in -1..1: N L -> N C H W."""
+    """Latent vectors to images in -1..1: N L -> N C H W."""
 
     def __init__(self, latent: int, start: int, widths: tuple[int, ...], channels: int) -> None:
         super().__init__()
         first = nn.ConvTranspose2d(latent, widths[0], start, bias=False)
         self.project = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU())
-        self.grow = nn.Sequential(*(_grow(a, b) for a, b in pairwise(widths)))
+        self.upsample = nn.Sequential(*(_upsample(a, b) for a, b in pairwise(widths)))
         last = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
         self.image = nn.Sequential(last, nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Images of latent numbers. N L -> N C H W."""
+        """Images of latent vectors. N L -> N C H W."""
         x = self.project(z[:, :, None, None])  # N 4*width 4 4, for 32 pixels
-        x = self.grow(x)  # N width 16 16
+        x = self.upsample(x)  # N width 16 16
         images: Tensor = self.image(x)  # N C 32 32
         return images
 
@@ -57,15 +58,15 @@ class Discriminator(nn.Module):
     def __init__(self, channels: int, widths: tuple[int, ...], end: int, norm: bool) -> None:
         super().__init__()
         first = nn.Conv2d(channels, widths[0], 4, stride=2, padding=1)
-        self.look = nn.Sequential(first, nn.LeakyReLU(0.2))
-        self.shrink = nn.Sequential(*(_shrink(a, b, norm) for a, b in pairwise(widths)))
-        self.judge = nn.Conv2d(widths[-1], 1, end)
+        self.stem = nn.Sequential(first, nn.LeakyReLU(0.2))
+        self.downsample = nn.Sequential(*(_downsample(a, b, norm) for a, b in pairwise(widths)))
+        self.head = nn.Conv2d(widths[-1], 1, end)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of images. N C H W -> N."""
-        x = self.look(x)  # N width 16 16, for 32 pixels
-        x = self.shrink(x)  # N 4*width 4 4
-        logits: Tensor = self.judge(x)  # N 1 1 1
+        x = self.stem(x)  # N width 16 16, for 32 pixels
+        x = self.downsample(x)  # N 4*width 4 4
+        logits: Tensor = self.head(x)  # N 1 1 1
         return logits.flatten()  # N
 
 
@@ -84,20 +85,20 @@ class Pair(nn.Module):
         return logits
 
 
-def _grow(inputs: int, outputs: int) -> nn.Sequential:
+def _upsample(in_channels: int, channels: int) -> nn.Sequential:
     """Maps of twice the side. N C H W -> N C' 2H 2W."""
-    convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+    convolution = nn.ConvTranspose2d(in_channels, channels, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
-def _shrink(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
+def _downsample(in_channels: int, channels: int, norm: bool) -> nn.Sequential:
     """Maps of half the side. N C H W -> N C' H/2 W/2."""
-    convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=not norm)
-    between = (nn.BatchNorm2d(outputs),) if norm else ()
+    convolution = nn.Conv2d(in_channels, channels, 4, stride=2, padding=1, bias=not norm)
+    between = (nn.BatchNorm2d(channels),) if norm else ()
     return nn.Sequential(convolution, *between, nn.LeakyReLU(0.2))
 
 
-def _begin(module: nn.Module) -> None:
+def _initialise(module: nn.Module) -> None:
     """The paper's initial values, and scales of batch norm around 1 as in its code."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
@@ -107,29 +108,30 @@ def _begin(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-@gans.register("dcgan")
+@models.register("dcgan")
 def dcgan(
-    in_channels: int,
-    image_size: int,
+    inputs: Shape,
+    outputs: int,
     *,
-    latent: Annotated[int, Field(ge=1, description="numbers an image is made of")] = 100,
-    width: Annotated[int, Field(ge=1, description="maps in the layer next to the image")] = 64,
+    latent: Annotated[Units, Field(description="size of the latent vector")] = 100,
+    width: Annotated[Units, Field(description="maps in the layer next to the image")] = 64,
     spectral_norm: Annotated[
-        bool, Field(description="bound the discriminator's slope, in place of its batch norm")
+        bool, Field(description="of the discriminator's filters, in place of batch norm")
     ] = False,
 ) -> Pair:
-    """Transposed convolutions that make images, convolutions that judge them."""
-    if image_size not in SIZES:
+    """A generator of images of the shape `inputs` and its discriminator; `outputs` is not used."""
+    channels, *sides = check_images(inputs, "choose a dataset of images")
+    if sides[0] != sides[1] or sides[0] not in SIZES:
         raise UserError(
-            f"dcgan makes images of {', '.join(map(str, SIZES))} pixels a side, found "
-            f"{image_size} x {image_size}: bring them to one of these with --data.image_size 32"
+            f"dcgan makes square images of {', '.join(map(str, SIZES))} pixels a side, found "
+            f"{describe(inputs)}: bring them to one of these with --data.image_size 32"
         )
-    start, multiples = SIZES[image_size]
+    start, multiples = SIZES[sides[0]]
     widths = tuple(multiple * width for multiple in multiples)
-    generator = Generator(latent, start, widths, in_channels)
-    discriminator = Discriminator(in_channels, widths[::-1], start, norm=not spectral_norm)
+    generator = Generator(latent, start, widths, channels)
+    discriminator = Discriminator(channels, widths[::-1], start, norm=not spectral_norm)
     pair = Pair(generator, discriminator, latent)
-    pair.apply(_begin)
+    pair.apply(_initialise)
     if spectral_norm:  # after the initial values: it keeps an estimate of each filter's norm
         for module in list(discriminator.modules()):
             if isinstance(module, nn.Conv2d):

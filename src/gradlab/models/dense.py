@@ -6,12 +6,14 @@ representations by back-propagating errors".
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import nn
 
-from gradlab.models import models
+from gradlab.models import Shape, models
+from gradlab.models.sizes import Widths
 
 Activation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "identity"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -24,34 +26,30 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def inputs(in_channels: int, image_size: int) -> int:
-    """How many values one input has."""
-    return in_channels * max(image_size, 1) ** 2
-
-
 @models.register("linear")
-def linear(classes: int, in_channels: int, image_size: int) -> nn.Sequential:
+def linear(inputs: Shape, outputs: int) -> nn.Sequential:
     """One linear map: linear, logistic or softmax regression, by the loss."""
     return nn.Sequential(
         nn.Flatten(),  # N D
-        nn.Linear(inputs(in_channels, image_size), classes),  # N K
+        nn.Linear(math.prod(inputs), outputs),  # N K
     )
 
 
 @models.register("mlp")
 def mlp(
-    classes: int,
-    in_channels: int,
-    image_size: int,
+    inputs: Shape,
+    outputs: int,
     *,
-    widths: Annotated[tuple[int, ...], Field(description="units of each hidden layer")] = (128,),
+    widths: Annotated[Widths, Field(description="units of each hidden layer")] = (128,),
     activation: Annotated[Activation, Field(description="after each hidden layer")] = "relu",
-    dropout: Annotated[float, Field(ge=0, lt=1, description="share dropped in training")] = 0.0,
+    dropout: Annotated[
+        float, Field(ge=0, lt=1, description="share of units dropped in training")
+    ] = 0.0,
     batch_norm: Annotated[bool, Field(description="normalise before each activation")] = False,
 ) -> nn.Sequential:
     """A multilayer perceptron: any widths, one activation."""
     layers: list[nn.Module] = [nn.Flatten()]  # N D
-    width = inputs(in_channels, image_size)
+    width = math.prod(inputs)
     for units in widths:
         layers.append(nn.Linear(width, units))  # N D
         if batch_norm:
@@ -60,4 +58,4 @@ def mlp(
         if dropout:
             layers.append(nn.Dropout(dropout))  # N D
         width = units
-    return nn.Sequential(*layers, nn.Linear(width, classes))  # N K
+    return nn.Sequential(*layers, nn.Linear(width, outputs))  # N K

@@ -21,7 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gradlab.models import initial, models
+from gradlab.models import Shape, initial, models
 from gradlab.models.sizes import is_small
 
 
@@ -83,7 +83,7 @@ class DenseNet(nn.Sequential):
     """A stem, dense blocks with transitions between them, a linear layer. N C H W -> N K."""
 
     def __init__(
-        self, variant: Variant, classes: int, in_channels: int, small: bool, dropout: float
+        self, variant: Variant, in_channels: int, outputs: int, small: bool, dropout: float
     ) -> None:
         super().__init__()
         growth, blocks, width, cifar = variant
@@ -110,22 +110,20 @@ class DenseNet(nn.Sequential):
         self.relu = nn.ReLU()
         self.avgpool = nn.AdaptiveAvgPool2d(1)  # N C 1 1
         self.flatten = nn.Flatten()  # N C
-        self.classifier = nn.Linear(width, classes)  # N K
+        self.classifier = nn.Linear(width, outputs)  # N K
         initial.apply(self, "he")
 
 
 def _builder(variant: Variant) -> Callable[..., DenseNet]:
     def build(
-        classes: int,
-        in_channels: int,
-        image_size: int,
+        inputs: Shape,
+        outputs: int,
         *,
         dropout: Annotated[
-            float, Field(ge=0, lt=1, description="share dropped after each layer")
+            float, Field(ge=0, lt=1, description="share of values dropped after each layer")
         ] = 0.0,
     ) -> DenseNet:
-        small = is_small(image_size)
-        return DenseNet(variant, classes, in_channels, small, dropout)
+        return DenseNet(variant, inputs[0], outputs, is_small(inputs), dropout)
 
     return build
 

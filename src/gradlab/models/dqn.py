@@ -11,15 +11,17 @@ gradient that enters the last convolution by 1 / sqrt(2), here it is left as it 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from gradlab.errors import UserError
-from gradlab.models import q_networks
+from gradlab.models import Shape, models
+from gradlab.models.sizes import Widths, describe
 
-Widths = Annotated[tuple[int, ...], Field(description="units of each hidden linear layer")]
+Hidden = Annotated[Widths, Field(description="units of each hidden linear layer")]
 Split = Annotated[bool, Field(description="value and advantages in two streams")]
 
 
@@ -53,38 +55,38 @@ def layers(features: int, widths: tuple[int, ...], outputs: int) -> nn.Sequentia
     return nn.Sequential(*hidden(features, widths), last)
 
 
-@q_networks.register("q_mlp")
+@models.register("q_mlp")
 def q_mlp(
-    actions: int, shape: tuple[int, ...], *, widths: Widths = (256, 256), dueling: Split = False
+    inputs: Shape, outputs: int, *, widths: Hidden = (256, 256), dueling: Split = False
 ) -> nn.Sequential:
     """A multilayer perceptron. N D -> N A; with `dueling` the last hidden layer is split."""
-    if len(shape) != 1:
+    if len(inputs) != 1:
         raise UserError(
-            f"q_mlp: expected vectors, found observations of {'x'.join(map(str, shape))}: "
+            f"q_mlp: expected vectors, found observations of {describe(inputs)}: "
             "--model q_nature takes images"
         )
     if not dueling:
-        return layers(shape[0], widths, actions)
-    features = (*shape, *widths[:-1])[-1]
-    streams = Dueling(features, widths[-1:], actions)
-    return nn.Sequential(*hidden(shape[0], widths[:-1]), streams)  # N A
+        return layers(inputs[0], widths, outputs)
+    features = (*inputs, *widths[:-1])[-1]
+    streams = Dueling(features, widths[-1:], outputs)
+    return nn.Sequential(*hidden(inputs[0], widths[:-1]), streams)  # N A
 
 
-@q_networks.register("q_nature")
+@models.register("q_nature")
 def q_nature(
-    actions: int, shape: tuple[int, ...], *, widths: Widths = (512,), dueling: Split = False
+    inputs: Shape, outputs: int, *, widths: Hidden = (512,), dueling: Split = False
 ) -> nn.Sequential:
     """The network of the Atari games. N C H W (the paper: 4 84 84) -> N A."""
-    if len(shape) != 3 or min(shape[1:]) < 36:
+    if len(inputs) != 3 or min(inputs[1:]) < 36:
         raise UserError(
-            f"q_nature: expected images of at least 36x36 pixels, found observations of "
-            f"{'x'.join(map(str, shape))}: --model q_mlp takes vectors"
+            "q_nature: expected images of at least 36x36 pixels, found observations of "
+            f"{describe(inputs)}: --model q_mlp takes vectors"
         )
-    sides = [(((side - 8) // 4 + 1) - 4) // 2 + 1 - 2 for side in shape[1:]]
-    features = 64 * sides[0] * sides[1]
-    head = Dueling(features, widths, actions) if dueling else layers(features, widths, actions)
+    sides = [(((side - 8) // 4 + 1) - 4) // 2 + 1 - 2 for side in inputs[1:]]
+    features = 64 * math.prod(sides)
+    head = Dueling(features, widths, outputs) if dueling else layers(features, widths, outputs)
     return nn.Sequential(
-        nn.Conv2d(shape[0], 32, 8, stride=4),  # N 32 20 20
+        nn.Conv2d(inputs[0], 32, 8, stride=4),  # N 32 20 20
         nn.ReLU(),
         nn.Conv2d(32, 64, 4, stride=2),  # N 64 9 9
         nn.ReLU(),

@@ -18,9 +18,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradlab.models import models
-from gradlab.models.sizes import check_images
+from gradlab.models import Shape, models
+from gradlab.models.sizes import Widths, check_images
 
+Maps = Annotated[Widths, Field(min_length=1, description="maps of each stage")]
 PATCH = 2
 """Height and width of the patches that the first layer whitens."""
 
@@ -49,8 +50,8 @@ class Whitening(nn.Module):
         return functional.conv2d(x, self.weight, self.bias)
 
     @torch.no_grad()
-    def begin_with(self, x: Tensor) -> None:
-        """Take the components of images (N C H W)."""
+    def initialise_from(self, x: Tensor) -> None:
+        """Take the principal components of the patches of images (N C H W)."""
         patches = functional.unfold(x.float(), PATCH).transpose(1, 2).reshape(-1, self.depth)
         patches = patches - patches.mean(0)
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
@@ -102,9 +103,9 @@ class FastNet(nn.Module):
     """Whitening, three stages, the maximum of each map. N C H W -> N K."""
 
     scale = 1 / 9
-    """Of the outputs: without it the network is too sure of itself from the first steps on."""
+    """Of the outputs: without it the network is overconfident from the first steps on."""
 
-    def __init__(self, in_channels: int, widths: tuple[int, ...], classes: int, ceil: bool) -> None:
+    def __init__(self, in_channels: int, widths: tuple[int, ...], outputs: int, ceil: bool) -> None:
         super().__init__()
         self.whiten = Whitening(in_channels)  # N 24 31 31
         self.act = nn.GELU()
@@ -112,35 +113,29 @@ class FastNet(nn.Module):
         self.stages = nn.Sequential(  # N 64 15 15, N 256 7 7, N 256 3 3
             *(Stage(a, b, ceil) for a, b in zip(all_widths, widths, strict=False))
         )
-        self.head = nn.Linear(widths[-1], classes, bias=False)
+        self.head = nn.Linear(widths[-1], outputs, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: N C H W."""
         if self.training:
-            return self.look(x)  # N K
-        return (self.look(x) + self.look(x.flip(3))) / 2  # N K
+            return self.forward_once(x)  # N K
+        return (self.forward_once(x) + self.forward_once(x.flip(3))) / 2  # N K
 
-    def look(self, x: Tensor) -> Tensor:
-        """The outputs for each image alone. x: N C H W."""
+    def forward_once(self, x: Tensor) -> Tensor:
+        """The outputs for the images as they are, without their mirror images. x: N C H W."""
         x = self.stages(self.act(self.whiten(x)))  # N 256 3 3
         x = x.amax((2, 3))  # N 256
         logits: Tensor = self.head(x) * self.scale  # N K
         return logits
 
-    def begin_with(self, x: Tensor) -> None:
+    def initialise_from(self, x: Tensor) -> None:
         """Take initial values from training images (N C H W, as the network will see them)."""
-        self.whiten.begin_with(x)
+        self.whiten.initialise_from(x)
 
 
 @models.register("cifar_fast")
-def cifar_fast(
-    classes: int,
-    in_channels: int,
-    image_size: int,
-    *,
-    widths: Annotated[tuple[int, ...], Field(description="maps of each stage")] = (64, 256, 256),
-) -> FastNet:
+def cifar_fast(inputs: Shape, outputs: int, *, widths: Maps = (64, 256, 256)) -> FastNet:
     """A network for small images that learns in a few epochs."""
-    check_images(image_size)
+    channels, *sides = check_images(inputs)
     # Three times half of a very small image must still leave a pixel.
-    return FastNet(in_channels, widths, classes, ceil=image_size < 4 * PATCH ** len(widths) // 2)
+    return FastNet(channels, widths, outputs, ceil=min(sides) < 4 * PATCH ** len(widths) // 2)

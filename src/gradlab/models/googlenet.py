@@ -7,7 +7,8 @@ Departures, most of them those of the published weights:
 - The "5x5" branch of a block is a 3x3 convolution (in the weights published for torchvision).
 - The auxiliary heads pool to 4x4 whatever the size, and the dropout is 0.2 before the last layer
   (paper: 0.4) and 0.7 in the heads.
-- Initial values are He's; those published come from a normal distribution of deviation 0.01.
+- Initial values are He's; those published come from a normal distribution with a standard
+  deviation of 0.01.
 - Small images (under 64 pixels): the first convolution is 3x3 with stride 1 and the first pooling
   is left out, so that 32 pixels reach the blocks as 16.
 """
@@ -20,7 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gradlab.models import initial, models
+from gradlab.models import Shape, initial, models
 from gradlab.models.sizes import is_small
 
 BLOCKS = {
@@ -82,7 +83,7 @@ class Inception(nn.Module):
 class AuxiliaryHead(nn.Sequential):
     """A small classifier in the middle of the network. N C H W -> N K."""
 
-    def __init__(self, in_channels: int, classes: int) -> None:
+    def __init__(self, in_channels: int, outputs: int) -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(4)  # N C 4 4
         self.conv = ConvBlock(in_channels, 128, 1)  # N 128 4 4
@@ -90,7 +91,7 @@ class AuxiliaryHead(nn.Sequential):
         self.fc1 = nn.Linear(2048, 1024)  # N 1024
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout(0.7)
-        self.fc2 = nn.Linear(1024, classes)  # N K
+        self.fc2 = nn.Linear(1024, outputs)  # N K
 
 
 class GoogLeNet(nn.Module):
@@ -102,7 +103,7 @@ class GoogLeNet(nn.Module):
     aux_weight = 0.3
 
     def __init__(
-        self, classes: int, in_channels: int, small: bool, aux: bool, dropout: float
+        self, in_channels: int, outputs: int, small: bool, aux: bool, dropout: float
     ) -> None:
         super().__init__()
         self.conv1 = ConvBlock(in_channels, 64, 3) if small else ConvBlock(in_channels, 64, 7, 2)
@@ -116,12 +117,12 @@ class GoogLeNet(nn.Module):
         for name, channels in BLOCKS.items():
             setattr(self, f"inception{name}", Inception(width, channels))
             width = sum(channels) - channels[1] - channels[3]  # the reductions stay inside
-        self.aux1 = AuxiliaryHead(512, classes) if aux else None
-        self.aux2 = AuxiliaryHead(528, classes) if aux else None
+        self.aux1 = AuxiliaryHead(512, outputs) if aux else None
+        self.aux2 = AuxiliaryHead(528, outputs) if aux else None
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(width, classes)
+        self.fc = nn.Linear(width, outputs)
         initial.apply(self, "he")
 
     def forward(self, x: Tensor) -> Tensor | GoogLeNetOutput:
@@ -147,12 +148,13 @@ class GoogLeNet(nn.Module):
 
 @models.register("googlenet")
 def googlenet(
-    classes: int,
-    in_channels: int,
-    image_size: int,
+    inputs: Shape,
+    outputs: int,
     *,
     aux: Annotated[bool, Field(description="with the two auxiliary heads")] = True,
-    dropout: Annotated[float, Field(ge=0, lt=1, description="before the last layer")] = 0.2,
+    dropout: Annotated[
+        float, Field(ge=0, lt=1, description="share of units dropped before the last layer")
+    ] = 0.2,
 ) -> GoogLeNet:
     """GoogLeNet, with the parameter names of the published weights."""
-    return GoogLeNet(classes, in_channels, is_small(image_size), aux, dropout)
+    return GoogLeNet(inputs[0], outputs, is_small(inputs), aux, dropout)

@@ -10,14 +10,12 @@ networks", https://arxiv.org/abs/1312.6120 (orthogonal).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gradlab.errors import unknown
 
-Initial = Literal["default", "zeros", "constant", "normal", "xavier", "he", "orthogonal"]
 Fill = Callable[[Tensor, torch.Generator | None], object]
 
 
@@ -38,9 +36,9 @@ KEPT = (nn.LayerNorm, nn.RMSNorm)
 
 
 def from_data(model: nn.Module, x: Tensor) -> None:
-    """Let a network that takes initial values from training inputs (its `begin_with`) do so."""
-    if callable(begin := getattr(model, "begin_with", None)):
-        begin(x)
+    """Let a network take initial values from training inputs, if it can (`initialise_from`)."""
+    if callable(initialise := getattr(model, "initialise_from", None)):
+        initialise(x)
 
 
 def apply(model: nn.Module, name: str, generator: torch.Generator | None = None) -> None:

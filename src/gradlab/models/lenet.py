@@ -8,13 +8,13 @@ Departures of `lenet5`:
   linear output for a softmax: what the name means today.
 - The first linear layer takes whatever map comes out: 5x5 for 28 and 32 pixels. Images under 32
   pixels are padded by 2 in the first convolution, those under 28 in the second one too, and those
-  under 16 (the 8x8 digits) skip the first pooling.
+  under 16 (the 8x8 digits) skip the first pooling; the smaller side decides.
 - Initial values are torch's own, uniform in +-1 / sqrt(inputs of the unit): a network this shallow
   learns faster so than by He's.
 
 Departures of `lenet5_1998`:
 - The output is linear, for a softmax, in place of Euclidean distances to fixed 7x12 bitmaps.
-- 28-pixel images are padded to 32 by repeating their edge, other sizes are resized to 32.
+- 28-pixel images are padded to 32 by repeating their edge, others are resized to 32x32.
 - The subsampling starts as a mean (coefficient 1/4, bias 0); the paper does not say.
 - Any number of input channels; the paper has one.
 """
@@ -28,36 +28,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradlab.models import models
+from gradlab.models import Shape, models
 from gradlab.models.sizes import check_images
 
 
 @models.register("lenet5")
-def lenet5(classes: int, in_channels: int, image_size: int) -> nn.Sequential:
+def lenet5(inputs: Shape, outputs: int) -> nn.Sequential:
     """Two convolutions with ReLU and max pooling, three linear layers. N C H W -> N K."""
-    check_images(image_size)
-    padding1 = 2 if image_size < 32 else 0
-    padding2 = 2 if image_size < 28 else 0
-    side = image_size + 2 * padding1 - 4
-    pool1: nn.Module = nn.Identity()
-    if image_size >= 16:
-        side, pool1 = side // 2, nn.MaxPool2d(2)
-    side = (side + 2 * padding2 - 4) // 2
+    channels, *sides = check_images(inputs)
+    padding1 = 2 if min(sides) < 32 else 0
+    padding2 = 2 if min(sides) < 28 else 0
+    pool = 2 if min(sides) >= 16 else 1
+    maps = [((side + 2 * padding1 - 4) // pool + 2 * padding2 - 4) // 2 for side in sides]
     return nn.Sequential(
         OrderedDict(
-            conv1=nn.Conv2d(in_channels, 6, 5, padding=padding1),  # N 6 28 28
+            conv1=nn.Conv2d(channels, 6, 5, padding=padding1),  # N 6 28 28
             # The maximum of ReLUs is the ReLU of the maximum, at a quarter of the work.
-            pool1=pool1,  # N 6 14 14
+            pool1=nn.MaxPool2d(2) if pool == 2 else nn.Identity(),  # N 6 14 14
             relu1=nn.ReLU(),
             conv2=nn.Conv2d(6, 16, 5, padding=padding2),  # N 16 10 10
             pool2=nn.MaxPool2d(2),  # N 16 5 5
             relu2=nn.ReLU(),
             flatten=nn.Flatten(),  # N 400
-            fc1=nn.Linear(16 * side * side, 120),  # N 120
+            fc1=nn.Linear(16 * math.prod(maps), 120),  # N 120
             relu3=nn.ReLU(),
             fc2=nn.Linear(120, 84),  # N 84
             relu4=nn.ReLU(),
-            fc3=nn.Linear(84, classes),  # N K
+            fc3=nn.Linear(84, outputs),  # N K
         )
     )
 
@@ -126,25 +123,25 @@ class TableConv(nn.Module):
 
 
 class To32(nn.Module):
-    """Images of any size to 32x32: 28 by repeating the edge, others by interpolation."""
+    """Images of any size to 32x32: 28x28 by repeating the edge, others by interpolation."""
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N C 32 32."""
-        if x.shape[-1] == 28:
+        if x.shape[-2:] == (28, 28):
             return F.pad(x, (2, 2, 2, 2), mode="replicate")  # N C 32 32
-        if x.shape[-1] == 32:
+        if x.shape[-2:] == (32, 32):
             return x
         return F.interpolate(x, size=(32, 32), mode="bilinear", antialias=True)  # N C 32 32
 
 
 @models.register("lenet5_1998")
-def lenet5_1998(classes: int, in_channels: int, image_size: int) -> nn.Sequential:
+def lenet5_1998(inputs: Shape, outputs: int) -> nn.Sequential:
     """LeNet-5 with scaled tanh, trained subsampling and the C3 table. N C H W -> N K."""
-    check_images(image_size)
+    check_images(inputs)
     network = nn.Sequential(
         OrderedDict(
             input=To32(),  # N C 32 32
-            c1=nn.Conv2d(in_channels, 6, 5),  # N 6 28 28
+            c1=nn.Conv2d(inputs[0], 6, 5),  # N 6 28 28
             tanh1=ScaledTanh(),
             s2=Subsample(6),  # N 6 14 14
             tanh2=ScaledTanh(),
@@ -157,7 +154,7 @@ def lenet5_1998(classes: int, in_channels: int, image_size: int) -> nn.Sequentia
             flatten=nn.Flatten(),  # N 120
             f6=nn.Linear(120, 84),  # N 84
             tanh6=ScaledTanh(),
-            output=nn.Linear(84, classes),  # N K
+            output=nn.Linear(84, outputs),  # N K
         )
     )
     for layer in network:

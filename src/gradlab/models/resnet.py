@@ -1,4 +1,4 @@
-"""ResNet: the ImageNet forms, the CIFAR forms, and their plain twins.
+"""ResNet: the ImageNet forms, the CIFAR forms, and their plain counterparts.
 
 He, Zhang, Ren and Sun (2015), "Deep residual learning for image recognition",
 https://arxiv.org/abs/1512.03385: section 4.1 (resnet18 to resnet152) and 4.2 (resnet20 to
@@ -20,7 +20,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from gradlab.models import initial, models
+from gradlab.models import Shape, initial, models
 from gradlab.models.residual import VARIANTS, Block, Unit, Variant, layers
 from gradlab.models.sizes import check_images, is_small
 
@@ -91,8 +91,8 @@ class ResNet(nn.Sequential):
         self,
         block: type[BasicBlock] | type[Bottleneck],
         blocks: tuple[int, ...],
-        classes: int,
         in_channels: int,
+        outputs: int,
         small: bool,
     ) -> None:
         super().__init__()
@@ -111,14 +111,14 @@ class ResNet(nn.Sequential):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*stack))  # N C H/4..32 W/4..32
         self.avgpool = nn.AdaptiveAvgPool2d(1)  # N C 1 1
         self.flatten = nn.Flatten()  # N C
-        self.fc = nn.Linear(width, classes)  # N K
+        self.fc = nn.Linear(width, outputs)  # N K
         initial.apply(self, "he")
 
 
 class CifarResNet(nn.Sequential):
     """Three stages of `units` units each with 16, 32 and 64 maps. N C H W -> N K."""
 
-    def __init__(self, units: int, variant: Variant, classes: int, in_channels: int) -> None:
+    def __init__(self, units: int, variant: Variant, in_channels: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)  # N 16 H W
         self.bn1 = nn.BatchNorm2d(16)
@@ -136,7 +136,7 @@ class CifarResNet(nn.Sequential):
         self.last = layers(variant.before, width, width)  # N 64 H/4 W/4
         self.avgpool = nn.AdaptiveAvgPool2d(1)  # N 64 1 1
         self.flatten = nn.Flatten()  # N 64
-        self.fc = nn.Linear(width, classes)  # N K
+        self.fc = nn.Linear(width, outputs)  # N K
         initial.apply(self, "he")
 
 
@@ -155,32 +155,31 @@ CIFAR_UNITS = {20: 3, 32: 5, 44: 7, 56: 9, 110: 18}
 def _imagenet(
     block: type[BasicBlock] | type[Bottleneck], blocks: tuple[int, ...]
 ) -> Callable[..., ResNet]:
-    def build(classes: int, in_channels: int, image_size: int) -> ResNet:
-        return ResNet(block, blocks, classes, in_channels, is_small(image_size))
+    def build(inputs: Shape, outputs: int) -> ResNet:
+        return ResNet(block, blocks, inputs[0], outputs, is_small(inputs))
 
     return build
 
 
 def _cifar(units: int) -> Callable[..., CifarResNet]:
     def build(
-        classes: int,
-        in_channels: int,
-        image_size: int,
+        inputs: Shape,
+        outputs: int,
         *,
         block: Annotated[
             Block, Field(description="the variant of its residual units")
         ] = "original",
     ) -> CifarResNet:
-        check_images(image_size)
-        return CifarResNet(units, VARIANTS[block], classes, in_channels)
+        check_images(inputs)
+        return CifarResNet(units, VARIANTS[block], inputs[0], outputs)
 
     return build
 
 
 def _plain(units: int) -> Callable[..., CifarResNet]:
-    def build(classes: int, in_channels: int, image_size: int) -> CifarResNet:
-        check_images(image_size)
-        return CifarResNet(units, VARIANTS["plain"], classes, in_channels)
+    def build(inputs: Shape, outputs: int) -> CifarResNet:
+        check_images(inputs)
+        return CifarResNet(units, VARIANTS["plain"], inputs[0], outputs)
 
     return build
 

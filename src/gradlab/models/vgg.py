@@ -19,7 +19,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from gradlab.models import initial, models
+from gradlab.models import Shape, initial, models
 from gradlab.models.sizes import is_small
 
 CHANNELS = (64, 128, 256, 512, 512)
@@ -40,8 +40,8 @@ class VGG(nn.Sequential):
         self,
         convolutions: tuple[int, ...],
         batch_norm: bool,
-        classes: int,
         in_channels: int,
+        outputs: int,
         small: bool,
         dropout: float,
     ) -> None:
@@ -67,23 +67,21 @@ class VGG(nn.Sequential):
             nn.Linear(units, units),  # N 4096
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(units, classes),  # N K
+            nn.Linear(units, outputs),  # N K
         )
         initial.apply(self, "he")
 
 
 def _builder(convolutions: tuple[int, ...], batch_norm: bool) -> Callable[..., VGG]:
     def build(
-        classes: int,
-        in_channels: int,
-        image_size: int,
+        inputs: Shape,
+        outputs: int,
         *,
         dropout: Annotated[
-            float, Field(ge=0, lt=1, description="share dropped in the classifier")
+            float, Field(ge=0, lt=1, description="share of units dropped in the classifier")
         ] = 0.5,
     ) -> VGG:
-        small = is_small(image_size)
-        return VGG(convolutions, batch_norm, classes, in_channels, small, dropout)
+        return VGG(convolutions, batch_norm, inputs[0], outputs, is_small(inputs), dropout)
 
     return build
 

@@ -19,7 +19,7 @@ from gradlab.config import (
     ScheduleConfig,
     Target,
 )
-from gradlab.recipes import recipes
+from gradlab.recipes import register
 
 DEPARTURE = (
     "AdamW with one cycle of the learning rate, label smoothing 0.1 and random crops and flips, "
@@ -100,6 +100,7 @@ def recipe(family: Family, name: str) -> Recipe:
     """The recipe of one network."""
     return Recipe(
         name=name,
+        kind="images",
         summary=family.summary,
         paper=family.paper,
         departures=(*family.departures, DEPARTURE),
@@ -115,12 +116,12 @@ def recipe(family: Family, name: str) -> Recipe:
 
 for _family in FAMILIES:
     for _name in _family.names:
-        recipes.add(_name, recipe(_family, _name))
+        register(recipe(_family, _name))
 
-recipes.add(
-    "cifar_fast",
+register(
     Recipe(
         name="cifar_fast",
+        kind="images",
         summary="a small, wide network that learns CIFAR-10 in minutes on a processor",
         paper="Jordan (2024), https://arxiv.org/abs/2404.00498; Page (2018), How to train your "
         "ResNet",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from gradlab.config import Choice, DataConfig, OptimizerConfig, Plan, Recipe, Target
-from gradlab.recipes import recipes
+from gradlab.recipes import register
 
-recipes.add(
-    "dcgan",
+register(
     Recipe(
         name="dcgan",
         summary="makes images like those it is shown, of 28, 32 or 64 pixels",
@@ -18,7 +17,7 @@ recipes.add(
             "filters of 4x4 instead of 5x5",
             "64 maps in the layer next to the image instead of 128",
             "two doublings for 28 pixels and three for 32; the paper has four for 64",
-            "new latent numbers for the generator's step, as in Goodfellow et al. (2014)",
+            "a new latent vector for the generator's step, as in Goodfellow et al. (2014)",
         ),
         model=Choice(name="dcgan"),
         task=Choice(name="gan"),
@@ -33,5 +32,5 @@ recipes.add(
                 source="set for gradlab: all ten digits, in at most 20 minutes on two cores",
             ),
         ),
-    ),
+    )
 )

@@ -11,12 +11,12 @@ from gradlab.config import (
     ScheduleConfig,
     Target,
 )
-from gradlab.recipes import recipes
+from gradlab.recipes import register
 
-recipes.add(
-    "linear_regression",
+register(
     Recipe(
         name="linear_regression",
+        kind="tables and small images",
         summary="one linear map, squared error",
         paper="Legendre (1805), Nouvelles methodes pour la determination des orbites des cometes",
         departures=("fitted by gradient descent instead of the normal equations",),
@@ -37,10 +37,10 @@ recipes.add(
     ),
 )
 
-recipes.add(
-    "logistic_regression",
+register(
     Recipe(
         name="logistic_regression",
+        kind="tables and small images",
         summary="one linear map and a sigmoid: one of two classes",
         paper="Cox (1958), The regression analysis of binary sequences",
         model=Choice(name="linear"),
@@ -66,10 +66,10 @@ recipes.add(
     ),
 )
 
-recipes.add(
-    "softmax_regression",
+register(
     Recipe(
         name="softmax_regression",
+        kind="tables and small images",
         summary="one linear map and a softmax: one of several classes",
         paper="LeCun et al. (1998), Gradient-based learning applied to document recognition, III.C",
         departures=("cross-entropy instead of squared error",),
@@ -83,10 +83,10 @@ recipes.add(
     ),
 )
 
-recipes.add(
-    "mlp",
+register(
     Recipe(
         name="mlp",
+        kind="tables and small images",
         summary="fully connected layers: any table, any small image",
         paper="Rumelhart, Hinton and Williams (1986), Learning representations by "
         "back-propagating errors",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gradlab.registry import Registry
 
-if TYPE_CHECKING:
-    from gradlab.tasks.base import Task
-
-tasks: Registry[type[Task]] = Registry(
+tasks: Registry[Any] = Registry(
     "task",
     (
         "gradlab.tasks.classification",
@@ -20,4 +17,4 @@ tasks: Registry[type[Task]] = Registry(
         "gradlab.tasks.gan",
     ),
 )
-"""The kinds of problem; each entry is a `Task`."""
+"""The kinds of problem; each entry is a `gradlab.tasks.base.Task`."""

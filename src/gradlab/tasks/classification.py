@@ -4,37 +4,79 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from gradlab.config import Recipe
-from gradlab.data import Dataset, Schema
-from gradlab.data.feed import Batch
+from gradlab.config import Recipe, Runtime
+from gradlab.data import Schema
+from gradlab.data.fields.label import Label
+from gradlab.data.fields.number import Number
+from gradlab.data.loader import Batch
 from gradlab.errors import UserError
 from gradlab.tasks import tasks
-from gradlab.tasks.base import Details, Own, Prediction
+from gradlab.tasks.answers import Answer, ranked
+from gradlab.tasks.base import Own
+from gradlab.tasks.evaluation import ConfusionCollector, MistakeCollector
 from gradlab.tasks.losses import CLASSES, squared_norm
+from gradlab.tasks.metrics import Accuracy, Loss
 from gradlab.tasks.supervised import Supervised
 
-WORST = 24
-"""How many mistakes a report shows."""
+
+class Classes(Supervised):
+    """What all tasks that answer with one of several classes share."""
+
+    collectors = (ConfusionCollector, MistakeCollector)
+    wrong_measure = "probability"
+    field: Label
+
+    def take_target(self, schema: Schema, what: str) -> None:
+        """The label that is asked for; UserError when there is none."""
+        numbers = [f for f in schema.targets.values() if isinstance(f, Number)]
+        if numbers:
+            raise UserError(
+                f"{what} needs classes, but the target of this dataset is a number "
+                f"({numbers[0].column or 'y'}); use --task regression, or --data.target_kind "
+                "class if its values are classes"
+            )
+        self.target, self.field = schema.target(Label, what)
+
+    def chosen(self, output: Tensor) -> Tensor:
+        """The likeliest class of each example, int64 N."""
+        return output.argmax(1)
+
+    def answer(self, output: Tensor, batch: Batch) -> Sequence[Answer]:
+        """The likeliest class, and the five likeliest with their probabilities."""
+        return ranked(self.interpreted(output), self.field.classes)
+
+    def wrong(self, output: Tensor, batch: Batch) -> tuple[Tensor, Any]:
+        """The probability of the class that was taken for the right one."""
+        probability = self.interpreted(output).cpu()
+        truth, answer = batch[self.target].cpu(), probability.argmax(1)
+        sure = probability.gather(1, answer[:, None])[:, 0] * (answer != truth)
+
+        def describe(place: int) -> tuple[str, str]:
+            return self.field.show(truth[place]), self.field.show(answer[place])
+
+        return sure, describe
 
 
 @tasks.register("classification")
-class Classification(Supervised):
+class Classification(Classes):
     """Cross-entropy (or another loss) over K classes; accuracy decides."""
 
-    monitor = ("accuracy", "max")
+    monitor = "accuracy"
+    metrics = (Loss, Accuracy)
+    answers = "label"
 
     def __init__(
         self,
         recipe: Recipe,
-        source: Dataset | Schema,
+        schema: Schema,
+        runtime: Runtime,
         own: Own | None = None,
         *,
         label_smoothing: Annotated[
@@ -48,23 +90,18 @@ class Classification(Supervised):
             float, Field(ge=0, description="of the squared weights, added to the loss")
         ] = 0.0,
     ) -> None:
-        schema = source.schema if isinstance(source, Dataset) else source
-        if schema.target != "class":
-            raise UserError(
-                f"classification needs classes, but the target of this dataset is a number "
-                f"({schema.target_name or 'y'}); use --task regression"
-            )
         if label_smoothing and loss != "cross_entropy":
             raise UserError(f"label smoothing goes with cross_entropy, not with the loss {loss!r}")
+        self.take_target(schema, "classification")
         self.smoothing = label_smoothing
         self.cost = CLASSES[loss]
         self.l2 = l2
-        super().__init__(recipe, source, own)
+        super().__init__(recipe, schema, runtime, own)
 
     @property
     def outputs(self) -> int:
         """One for each class."""
-        return len(self.schema.classes)
+        return len(self.field.classes)
 
     def score(self, output: Tensor | tuple[Tensor, ...], y: Tensor) -> Tensor:
         """The chosen loss; output: N K (several with auxiliary heads), y: N class numbers."""
@@ -76,80 +113,33 @@ class Classification(Supervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with the squared weights and a network's auxiliary heads."""
-        output = self.model(batch.x)
-        value = batch.loss(self.with_heads if isinstance(output, tuple) else self.criterion, output)
-        return value + self.l2 * squared_norm(self.updater.parameters) if self.l2 else value
+        output = self.forward(batch)
+        criterion = self.with_heads if isinstance(output, tuple) else self.criterion
+        value = batch.loss(criterion, output, self.target)
+        return value + self.l2 * squared_norm(self.updates.parameters) if self.l2 else value
+
+    def measured_loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """The chosen loss without smoothing (cross-entropy in nats), or a person's own."""
+        criterion = self.cost if self.criterion == self.score else self.criterion
+        return criterion(output, batch[self.target])
 
     def with_heads(self, output: tuple[Tensor, ...], y: Tensor) -> Tensor:
         """The loss of the logits, and of each auxiliary head with the network's weight."""
         main, *heads = output
         weight = float(getattr(self.model, "aux_weight", 1.0))
         extra = [self.criterion(head, y) for head in heads if head is not None]
-        return self.criterion(main, y) + weight * sum(extra, torch.zeros_like(main[0, 0]))
+        found: Tensor = self.criterion(main, y)
+        return found + weight * sum(extra, torch.zeros_like(main[0, 0]))
 
-    def metrics(self, output: Tensor, y: Tensor) -> dict[str, float]:
-        """The chosen loss without smoothing (cross-entropy in nats), and accuracy."""
-        return {
-            "loss": float(self.cost(output, y)),
-            "accuracy": float((output.argmax(1) == y).float().mean()),
-        }
-
-    def details(self, split: str) -> Details:
-        """Confusion matrix (rows: truth), precision, recall and F1, and the worst mistakes."""
-        output, y = self.outputs_of(split)
-        return class_details(self.figures(output, y), self.answers(output), y, self.schema.classes)
-
-    def predict(self, x: np.ndarray, names: Sequence[str]) -> list[Prediction]:
-        """The likeliest class, and the five likeliest with their probabilities."""
-        return ranked(self.answers(self.outputs_for(x)), names, self.schema.classes)
-
-    def answers(self, output: Tensor) -> Tensor:
+    def interpreted(self, output: Tensor) -> Tensor:
         """Probabilities of the classes, N K."""
         return output.softmax(1)
+
+    def as_output(self, answers: Tensor) -> Tensor:
+        """Probabilities (N K) as the network would have to give them."""
+        return answers.clamp_min(1e-12).log()
 
     def pooled(self, outputs: Sequence[Tensor]) -> Tensor:
         """Several networks' outputs as one, whose answers are the mean of theirs."""
         logs = torch.stack([output.float().log_softmax(1) for output in outputs])
         return logs.logsumexp(0) - math.log(len(outputs))
-
-
-def ranked(probability: Tensor, names: Sequence[str], classes: tuple[str, ...]) -> list[Prediction]:
-    """Predictions from probabilities of N K."""
-    values, order = probability.topk(min(5, len(classes)), dim=1)
-    answers = []
-    for name, row, chosen in zip(names, values.tolist(), order.tolist(), strict=True):
-        top = tuple((classes[k], value) for k, value in zip(chosen, row, strict=True))
-        answers.append(Prediction(name, top[0][0], top[0][1], top))
-    return answers
-
-
-def class_details(
-    metrics: dict[str, float], probability: Tensor, y: Tensor, classes: tuple[str, ...]
-) -> Details:
-    """Details of a classification from probabilities of N K and class numbers of N."""
-    probability, y = probability.cpu(), y.cpu()
-    answer = probability.argmax(1)
-    count = len(classes)
-    confusion = torch.bincount(y * count + answer, minlength=count**2).view(count, count)
-    right, truth, given = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    # By the counts: scikit-learn, loaded for this alone, would take a second and 60 MB.
-    figures = {
-        "precision": right / given.clamp(min=1),
-        "recall": right / truth.clamp(min=1),
-        "f1": 2 * right / (truth + given).clamp(min=1),
-        "count": truth,
-    }
-    per_class = {
-        name: {key: float(values[k]) for key, values in figures.items()}
-        for k, name in enumerate(classes)
-    }
-    sure = probability.gather(1, answer[:, None])[:, 0]
-    wrong = torch.nonzero(answer != y)[:, 0]
-    worst = wrong[sure[wrong].argsort(descending=True, stable=True)][:WORST]
-    return Details(
-        metrics,
-        classes,
-        confusion.numpy(),
-        per_class,
-        tuple((i, classes[y[i]], classes[answer[i]], float(sure[i])) for i in worst.tolist()),
-    )

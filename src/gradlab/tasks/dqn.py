@@ -4,15 +4,15 @@ Mnih et al. (2015), "Human-level control through deep reinforcement learning",
 https://doi.org/10.1038/nature14236. Options: double Q-learning (van Hasselt, Guez and Silver, 2016,
 https://arxiv.org/abs/1509.06461); dueling is the network's.
 
-    play    `train_every` steps of `envs` environments side by side, epsilon-greedy
-    learn   `gradient_steps` steps towards  r + discount * max_a' Q_target(s', a')
+    collect  `train_every` steps of `envs` environments side by side, epsilon-greedy
+    learn    `gradient_steps` updates towards  r + discount * max_a' Q_target(s', a')
 
 A batch of the engine is a round of both. Departures are in the recipes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -23,33 +23,59 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradlab.config import Recipe
-from gradlab.data import Dataset, Schema
-from gradlab.data.environments import Environments, describe
-from gradlab.data.replay import Replay
-from gradlab.engine import Updater, resolve
+from gradlab.config import Choice, Recipe, Runtime
+from gradlab.data import Schema
+from gradlab.data.fields.label import Label
+from gradlab.data.fields.values import Values
+from gradlab.data.loader import Batch
 from gradlab.engine.updater import evaluating
 from gradlab.errors import UserError
-from gradlab.models import q_networks
+from gradlab.rl.environments import Environments, Episode, spec_of
+from gradlab.rl.replay import ReplayMemory
 from gradlab.tasks import tasks
-from gradlab.tasks.base import Details, Own, Task
-from gradlab.tasks.supervised import check_weights
+from gradlab.tasks.answers import ActionAnswer, Answer
+from gradlab.tasks.base import Own, Task, TrainingPart
+from gradlab.tasks.baselines import Baselines
+from gradlab.tasks.evaluation import Collector, Evaluation
+from gradlab.tasks.parts import Counter, RandomGenerator, Weights
+
+SIDE_BY_SIDE = 10
+"""Episodes of an evaluation that are played at the same time."""
+RANDOM_EPISODES = 20
+"""Episodes of a split in which random actions are measured, at most."""
+
+_OWNERS = {"val": 2, "test": 3, "play": 4}
+"""Whose the seeds of episodes are; 0 and 1 are the training's own."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a DQN learns from: it stands where a dataset does, and has episodes for splits."""
+
+    name: str
+    schema: Schema
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """What a run records of it."""
+        return {"name": self.name, "fingerprint": self.fingerprint, "counts": {}}
 
 
 @dataclass(frozen=True)
 class Transitions:
-    """A batch: what was seen (N ...) and done (N 1), and the value it is to have (N 1)."""
+    """A batch: what was observed (N ...) and done (N 1), and the value it is to have (N 1)."""
 
     observation: Tensor
     action: Tensor
-    value: Tensor
+    target: Tensor
 
     def __len__(self) -> int:
         return len(self.action)
 
     def parts(self, count: int) -> Sequence[Transitions]:
         """The batch in `count` parts of nearly equal size."""
-        cut = (t.tensor_split(count) for t in (self.observation, self.action, self.value))
+        cut = (t.tensor_split(count) for t in (self.observation, self.action, self.target))
         return [Transitions(*part) for part in zip(*cut, strict=True) if len(part[0])]
 
 
@@ -57,12 +83,14 @@ class Transitions:
 class DQN(Task):
     """Deep Q-learning in an environment of Gymnasium with discrete actions."""
 
-    monitor = ("return", "max")
+    serves = frozenset({"init", "weights", "accumulate"})
+    monitor = "return"
 
     def __init__(
         self,
         recipe: Recipe,
-        source: Dataset | Schema,
+        schema: Schema,
+        runtime: Runtime,
         own: Own | None = None,
         *,
         envs: Annotated[int, Field(ge=1, description="environments side by side")] = 8,
@@ -91,80 +119,83 @@ class DQN(Task):
             float, Field(ge=0, le=1, description="random actions in val and test")
         ] = 0.0,
     ) -> None:
-        self.dataset = source if isinstance(source, Dataset) else None
-        self.schema = source.schema if isinstance(source, Dataset) else source
+        _, observation = schema.input(Values, "deep Q-learning")
+        _, action = schema.target(Label, "deep Q-learning")
         if train_every % envs:
             raise UserError(
                 f"task.train_every: expected a multiple of task.envs ({envs}), found {train_every}"
             )
+        self.actions = action.classes
+        self.image = len(observation.size) == 3
         self.envs, self.train_every, self.gradient_steps = envs, train_every, gradient_steps
-        self.learning_starts, self.target_every = learning_starts, target_every
-        self.discount, self.double = discount, double
-        self.epsilon_last, self.epsilon_steps = epsilon, epsilon_steps
+        self.memory_size, self.learning_starts = memory, learning_starts
+        self.target_every, self.discount, self.double = target_every, discount, double
+        self.last_epsilon, self.epsilon_steps = epsilon, epsilon_steps
         self.test_epsilon = test_epsilon
-        self.image = len(self.schema.shape) == 3
         self.clip_rewards = self.image if clip_rewards is None else clip_rewards
         self.episodes = {"val": val_episodes, "test": test_episodes}
         self._steps = -(-epoch_steps // train_every)
-        # One seed owns the initial values, the actions, the environments and the samples.
-        torch.manual_seed(recipe.seed)
-        self.model = self.build(recipe) if own is None else own.model
-        setup = resolve(recipe, self.model, torch.zeros(1, *self.schema.shape))
-        setup.apply()
-        self.setup = setup
-        self.model.to(setup.device)
-        name, goal = recipe.plan.monitor or self.monitor[0], recipe.plan.goal or self.monitor[1]
-        plan = recipe.plan.model_copy(update={"monitor": name, "goal": goal, "updates": 0})
-        self.recipe = recipe.model_copy(
-            update={
-                "device": str(setup.device),
-                "precision": setup.precision,
-                "threads": setup.threads,
-                "plan": plan,
-            }
-        )
-        self.rounds = 0
-        if self.dataset is None:
-            return
-        self.generator = np.random.default_rng([recipe.seed, 0])
-        seeds = np.random.default_rng([recipe.seed, 1]).integers(2**31, size=envs)
-        self.environments = Environments(recipe.data.name, envs, seeds.tolist(), endless=True)
-        frames = self.environments.frames
-        self.memory = Replay(memory, envs, frames.shape[1:], frames.dtype, self.environments.stack)
-        self.memory.begin(frames)
-        if self.image:
-            self.notes += (f"the replay memory takes {self.memory.nbytes / 1e9:.2f} GB when full",)
-        self.target = deepcopy(self.model).requires_grad_(False)
-        self.updater = Updater(
-            [(1.0, list(self.model.named_parameters()))],
-            recipe.optimizer,
-            recipe.schedule,
-            plan,
-            setup,
-            self._steps * gradient_steps,
-        )
+        if recipe.model.name == "auto":
+            name = "q_nature" if self.image else "q_mlp"
+            chosen = Choice(name=name, **recipe.model.options)
+            recipe = recipe.model_copy(update={"model": chosen})
+        super().__init__(recipe, schema, runtime, own)
 
     @classmethod
-    def source(cls, recipe: Recipe) -> Dataset:
-        """The environment, looked over."""
-        return describe(recipe.data.name)
+    def source(cls, recipe: Recipe) -> Environment:
+        """The environment, looked over: an observation goes in, an action is asked for."""
+        spec = spec_of(recipe.data.name)
+        # Bytes are read as 0..1; numbers are left as they are.
+        scaling = {"mean": (0.0,), "std": (spec.scale,)} if spec.scale != 1 else {}
+        schema = Schema(
+            inputs={"observation": Values(size=spec.shape, **scaling)},
+            targets={"action": Label(classes=spec.actions)},
+        )
+        return Environment(spec.name, schema, spec.fingerprint, spec.notes)
 
-    def build(self, recipe: Recipe) -> torch.nn.Module:
-        """The recipe's Q-network; `auto` is the MLP for vectors, the paper's for images."""
-        name = recipe.model.name
-        if name == "auto":
-            name = "q_nature" if self.image else "q_mlp"
-        options = q_networks.check(name, recipe.model.options)
-        return q_networks[name](len(self.schema.classes), self.schema.shape, **options)
+    @property
+    def outputs(self) -> int:
+        """A value for each action."""
+        return len(self.actions)
 
     @property
     def steps(self) -> int:
         """Rounds in an epoch."""
         return self._steps
 
+    def metric_names(self) -> list[str]:
+        """Those of `summary`."""
+        return ["return", "return_std", "length"]
+
     def has(self, split: str) -> bool:
-        """An environment has no training split: val and test are episodes of their own seeds."""
+        """There is no training split: val and test are episodes begun by seeds of their own."""
         return split in self.episodes
+
+    def training_parts(self, fresh: bool) -> dict[str, TrainingPart]:
+        """Environments, memory, the target network, the optimizer, the place in the epoch."""
+        seed, count = self.recipe.seed, self.envs
+        self.generator = RandomGenerator([seed, 0])
+        seeds = RandomGenerator([seed, 1]).integers(2**31, size=count)
+        self.environments = Environments(self.recipe.data.name, count, seeds.tolist(), endless=True)
+        frames, stack = self.environments.frames, self.environments.stack
+        self.memory = ReplayMemory(self.memory_size, count, frames.shape[1:], frames.dtype, stack)
+        self.memory.begin(frames)
+        self.environments.on_restart = self.memory.begin
+        if self.image:
+            self.notes += (f"the replay memory takes {self.memory.nbytes / 1e9:.2f} GB when full",)
+        self.target_network = deepcopy(self.model).requires_grad_(False)
+        self.rounds = Counter()
+        self.settle(self.steps)
+        groups = [(1.0, list(self.model.named_parameters()))]
+        self.updates = self.updater(groups, self.steps * self.gradient_steps)
+        return {
+            "generator": self.generator,
+            "environments": self.environments,
+            "memory": self.memory,  # put back before the environments, which may begin anew in it
+            "target": Weights(self.target_network),
+            "updater": self.updates,
+            "rounds": self.rounds,
+        }
 
     # acting
 
@@ -174,7 +205,7 @@ class DQN(Task):
         return x.float().div_(255) if x.dtype == torch.uint8 else x
 
     def values(self, observations: np.ndarray) -> np.ndarray:
-        """What the network thinks each action is worth. N ... -> N A."""
+        """The value of each action. N ... -> N A."""
         with torch.inference_mode(), self.setup.autocast():
             found: np.ndarray = self.model(self.tensor(observations)).float().cpu().numpy()
         return found
@@ -185,7 +216,7 @@ class DQN(Task):
         """Epsilon-greedy actions, int64 N."""
         count = len(observations)
         random = generator.random(count) < epsilon
-        drawn = generator.integers(len(self.schema.classes), size=count)
+        drawn = generator.integers(len(self.actions), size=count)
         if random.all():
             return drawn
         return np.where(random, drawn, self.values(observations).argmax(1))
@@ -197,9 +228,9 @@ class DQN(Task):
         if played < self.learning_starts:
             return 1.0
         done = min(played / self.epsilon_steps, 1.0) if self.epsilon_steps else 1.0
-        return 1.0 + done * (self.epsilon_last - 1.0)
+        return 1.0 + done * (self.last_epsilon - 1.0)
 
-    def play(self) -> dict[str, Any]:
+    def collect(self) -> dict[str, Any]:
         """`train_every` steps of the environments, into the memory."""
         environments = self.environments
         epsilon, before = self.epsilon, environments.played
@@ -208,155 +239,137 @@ class DQN(Task):
             step = environments.step(action)
             reward = np.sign(step.reward) if self.clip_rewards else step.reward
             self.memory.add(
-                action, reward, step.terminal, step.frames, step.ended, environments.frames
+                action, reward, step.terminated, step.frames, step.done, environments.frames
             )
         if environments.played // self.target_every > before // self.target_every:
-            self.synchronise()
+            self.update_target()
         scalars: dict[str, Any] = {"examples": environments.played - before, "epsilon": epsilon}
         if environments.finished:
-            scalars["return"] = float(np.mean([gained for gained, _ in environments.finished]))
+            scalars["return"] = float(np.mean([e.total_reward for e in environments.finished]))
             environments.finished = []
         return scalars
 
-    def synchronise(self) -> None:
+    def update_target(self) -> None:
         """The target network becomes the network as it is now."""
         with torch.no_grad():
             for target, value in zip(
-                self.target.state_dict().values(), self.model.state_dict().values(), strict=True
+                self.target_network.state_dict().values(),
+                self.model.state_dict().values(),
+                strict=True,
             ):
                 target.copy_(value)
 
     # learning
 
+    def batches(self, epoch: int) -> Iterator[int]:
+        """The numbers of the rounds that are still to come."""
+        self.model.train()
+        yield from range(self.rounds.value, (epoch + 1) * self._steps)
+
+    def step(self, batch: int) -> dict[str, Any]:
+        """A round: collect, then learn as soon as there is enough to learn from."""
+        scalars = self.collect()
+        if self.environments.played >= self.learning_starts:
+            scalars |= self.learn()
+        self.rounds.value += 1
+        return scalars
+
     def learn(self) -> dict[str, Any]:
         """`gradient_steps` updates, each on a batch of its own from the memory."""
-        size = self.recipe.plan.batch_size
+        size, device = self.recipe.plan.batch_size, self.setup.device
         sample = self.memory.take(self.memory.draw(self.gradient_steps * size, self.generator))
-        observation, following = self.tensor(sample.observation), self.tensor(sample.following)
-        action = torch.from_numpy(sample.action).to(self.setup.device)[:, None]
-        reward = torch.from_numpy(sample.reward).to(self.setup.device)[:, None]
-        kept = self.discount * ~torch.from_numpy(sample.terminal).to(self.setup.device)[:, None]
+        observation = self.tensor(sample.observation)
+        next_observation = self.tensor(sample.next_observation)
+        action = torch.from_numpy(sample.action).to(device)[:, None]
+        reward = torch.from_numpy(sample.reward).to(device)[:, None]
+        discount = self.discount * ~torch.from_numpy(sample.terminated).to(device)[:, None]
         with torch.no_grad(), self.setup.autocast():
             # The target network stands still meanwhile: one pass for all updates.
-            after = self.target(following).float()
+            next_values = self.target_network(next_observation).float()
         scalars: dict[str, Any] = {}
         losses = []
         for start in range(0, len(action), size):
             part = slice(start, start + size)
-            worth = self._worth(after[part], following[part])
-            batch = Transitions(observation[part], action[part], reward[part] + kept[part] * worth)
-            scalars = self.updater.update(self.loss, batch)
+            next_value = self.next_value(next_values[part], next_observation[part])
+            target = reward[part] + discount[part] * next_value
+            batch = Transitions(observation[part], action[part], target)
+            scalars = self.updates.update(self.loss, batch)
             losses.append(scalars["loss"])
         loss = torch.stack(losses).mean() if len(losses) > 1 else losses[0]
         return {"loss": loss, "q": self._q.mean(), "lr": scalars["lr"]}
 
-    def _worth(self, after: Tensor, following: Tensor) -> Tensor:
-        """The value of what comes next, N A -> N 1: the largest, or the one the network chooses."""
+    def next_value(self, next_values: Tensor, next_observation: Tensor) -> Tensor:
+        """The largest of the next values, or that of the network's choice. N A -> N 1."""
         if not self.double:
-            return after.amax(1, keepdim=True)
+            return next_values.amax(1, keepdim=True)
         with torch.no_grad(), self.setup.autocast():
-            return after.gather(1, self.model(following).argmax(1, keepdim=True))
+            return next_values.gather(1, self.model(next_observation).argmax(1, keepdim=True))
 
     def loss(self, batch: Transitions) -> Tensor:
         """Huber's loss: the paper's error, clipped to -1..1 in the gradient."""
         values = self.model(batch.observation).gather(1, batch.action).float()  # N 1
         self._q = values.detach()
-        return F.smooth_l1_loss(values, batch.value)
+        return F.smooth_l1_loss(values, batch.target)
 
-    # what the engine asks for
+    # evaluation
 
-    def batches(self, epoch: int) -> Iterator[int]:
-        """The numbers of the rounds that are still to come."""
-        self.model.train()
-        yield from range(self.rounds, (epoch + 1) * self._steps)
+    def measure(self, split: str, watching: Sequence[Collector] = ()) -> dict[str, float]:
+        """Return and length over the split's episodes."""
+        return summary(self.play(self.seeds(split, self.episodes[split]), self.test_epsilon))
 
-    def step(self, batch: int) -> dict[str, Any]:
-        """A round: play, then learn as soon as there is enough to learn from."""
-        scalars = self.play()
-        if self.environments.played >= self.learning_starts:
-            scalars |= self.learn()
-        self.rounds += 1
-        return scalars
-
-    def evaluate(self, split: str) -> dict[str, float]:
-        """Mean and deviation of the return, and the mean length, over the split's episodes."""
+    def details(self, split: str) -> Evaluation:
+        """The metrics of a split; UserError when an environment has none of that name."""
         if not self.has(split):
             raise UserError(
                 f"{self.recipe.data.name} is an environment: expected the split val or test, "
                 f"found {split!r}"
             )
-        return summary(self.test(self.episodes[split], split))
+        return Evaluation(self.evaluate(split))
 
-    def details(self, split: str) -> Details:
-        """The evaluation of a split."""
-        return Details(self.evaluate(split))
+    def baselines(self, splits: Iterable[str]) -> Baselines:
+        """What random actions gain in (the first of) the same episodes."""
+        return {
+            split: {"random actions": summary(self.play(self.seeds(split, count), epsilon=1.0))}
+            for split in splits
+            if (count := min(self.episodes.get(split, 0), RANDOM_EPISODES))
+        }
 
-    def seeds(self, count: int, split: str) -> list[int]:
-        """The seeds of a split's episodes: the same for every run, as a test split is."""
-        owner = [self.recipe.data.split_seed, 2 + list(self.episodes).index(split)]
-        return [int(seed) for seed in np.random.default_rng(owner).integers(2**31, size=count)]
+    def seeds(self, split: str, count: int) -> list[int]:
+        """The first seeds of a split's episodes: the same for every run, as a test split is.
 
-    def test(self, count: int, split: str) -> list[tuple[float, int]]:
-        """Return and length of `count` episodes, begun by the split's seeds, side by side."""
-        seeds = self.seeds(count, split)
+        Those of `play` are of episodes for people to look at, neither val nor test.
+        """
+        owner = RandomGenerator([self.recipe.data.split_seed, _OWNERS[split]])
+        return [int(seed) for seed in owner.integers(2**31, size=count)]
+
+    def play(self, seeds: Sequence[int], epsilon: float) -> list[Episode]:
+        """An episode for each seed, side by side; `epsilon` of the actions are random."""
         generator = np.random.default_rng(seeds)
-        environments = Environments(
-            self.recipe.data.name, min(count, _AT_ONCE), seeds, endless=False
-        )
+        count = min(len(seeds), SIDE_BY_SIDE)
+        environments = Environments(self.recipe.data.name, count, seeds, endless=False)
         try:
             with evaluating(self.model):
                 while environments.active.any():
                     seen = environments.observations
-                    environments.step(self.act(seen, self.test_epsilon, generator))
+                    environments.step(self.act(seen, epsilon, generator))
         finally:
             environments.close()
         return environments.finished
 
-    def state(self) -> dict[str, Any]:
-        """Networks, optimizer, memory, environments, generators and the place in the epoch."""
-        state = {
-            "model": self.model.state_dict(),
-            "target": self.target.state_dict(),
-            "updater": self.updater.state(),
-            "memory": self.memory.state(),
-            "environments": self.environments.state(),
-            "numpy": self.generator.bit_generator.state,
-            "generator": torch.get_rng_state(),
-            "rounds": self.rounds,
-        }
-        if self.setup.device.type == "cuda":
-            state["cuda_generator"] = torch.cuda.get_rng_state(self.setup.device)
-        return state
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
-        self.load_weights(state)
-        self.target.load_state_dict(state["target"])
-        self.updater.load_state(state["updater"])
-        self.memory.load_state(state["memory"])
-        self.generator.bit_generator.state = state["numpy"]
-        torch.set_rng_state(state["generator"])
-        self.rounds = state["rounds"]
-        if not self.environments.load_state(state["environments"]):
-            self.memory.begin(self.environments.frames)
-        if "cuda_generator" in state and self.setup.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_generator"], self.setup.device)
-
-    def load_weights(self, state: dict[str, Any]) -> None:
-        """Take only the model's weights; UserError names what does not fit."""
-        check_weights(self.model, state["model"])
-        self.model.load_state_dict(state["model"])
+    def answer(self, output: Tensor, batch: Batch) -> Sequence[Answer]:
+        """The action of the largest value, and the values of all. N A."""
+        return [
+            ActionAnswer(self.actions[chosen], tuple(zip(self.actions, values, strict=True)))
+            for chosen, values in zip(output.argmax(1).tolist(), output.tolist(), strict=True)
+        ]
 
 
-_AT_ONCE = 10  # episodes of an evaluation side by side
+def summary(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Mean and standard deviation (of a sample) of the return, and the mean length.
 
-
-def summary(episodes: Sequence[tuple[float, int]]) -> dict[str, float]:
-    """Mean and sample deviation of the return, and the mean length.
-
-    >>> summary([(1.0, 10), (3.0, 20)])
+    >>> summary([Episode(1.0, 10), Episode(3.0, 20)])
     {'return': 2.0, 'return_std': 1.4142135623730951, 'length': 15.0}
     """
     returns, lengths = np.array(episodes).T
-    spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-    return {"return": float(returns.mean()), "return_std": spread, "length": float(lengths.mean())}
+    std = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    return {"return": float(returns.mean()), "return_std": std, "length": float(lengths.mean())}

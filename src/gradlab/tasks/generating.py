@@ -1,4 +1,4 @@
-"""Making images out of latent numbers, whichever task has learnt to."""
+"""Making images from latent vectors, whichever task has learnt to."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from torch import Tensor
 
 @runtime_checkable
 class Generative(Protocol):
-    """A task that has learnt to make images out of normally distributed numbers."""
+    """A task that has learnt to make images from normally distributed latent vectors."""
 
-    latent: int
-    """How many numbers an image is made of."""
+    @property
+    def latent_size(self) -> int:
+        """How many numbers a latent vector has."""
 
-    def make(self, z: Tensor) -> np.ndarray:
-        """Images of latent numbers: N L -> uint8 N H W C."""
-
-
-def latents(task: Generative, count: int, seed: int) -> Tensor:
-    """Latent numbers, a function of the seed alone: N L. No other generator is touched."""
-    return torch.randn(count, task.latent, generator=torch.Generator().manual_seed(seed))
+    def generate(self, z: Tensor) -> np.ndarray:
+        """Images of latent vectors: N L -> uint8 N H W C."""
 
 
-def blend(first: Tensor, second: Tensor, steps: int) -> Tensor:
-    """The way from each row of `first` to that of `second` on a great circle, ends included.
+def latent_vectors(task: Generative, count: int, seed: int) -> Tensor:
+    """Latent vectors, a function of the seed alone: N L. No other generator is touched."""
+    return torch.randn(count, task.latent_size, generator=torch.Generator().manual_seed(seed))
+
+
+def slerp(first: Tensor, second: Tensor, steps: int) -> Tensor:
+    """Spherical interpolation from each row of `first` to that of `second`, ends included.
 
     first, second: N L. Returns N*steps L, one way after the other. Between two normally distributed
-    points the straight line passes nearer to 0 than any such point lies; this keeps the lengths
-    (White 2016, https://arxiv.org/abs/1609.04468).
+    points the straight line passes nearer to 0 than any such point lies; the great circle keeps the
+    lengths (Shoemake 1985; White 2016, https://arxiv.org/abs/1609.04468).
 
-    >>> blend(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]]), 3)
+    >>> slerp(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]]), 3)
     tensor([[2.0000, 0.0000],
             [1.4142, 1.4142],
             [0.0000, 2.0000]])

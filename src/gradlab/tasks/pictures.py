@@ -1,19 +1,8 @@
-"""What networks make, as pictures."""
+"""Several pictures as one."""
 
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
-
-from gradlab.data import Schema
-
-
-def to_pixels(x: Tensor, schema: Schema) -> np.ndarray:
-    """Images as a model reads or makes them (N C H W, normalised) as uint8 N H W C."""
-    mean, std = (x.new_tensor(value).view(-1, 1, 1) for value in (schema.mean, schema.std))
-    scaled = ((x.detach().float() * std + mean) * 255).round().clamp(0, 255)
-    pixels: np.ndarray = scaled.permute(0, 2, 3, 1).byte().cpu().numpy()
-    return pixels
 
 
 def grid(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gradlab.config import Transfer
+from gradlab.config import Transfer, validate
 from gradlab.data import Schema
+from gradlab.data.fields.image import Image
+from gradlab.data.fields.label import Label
 from gradlab.engine import pack
 from gradlab.engine.run import RunFolder
 from gradlab.errors import UserError
@@ -37,9 +40,9 @@ def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
     """
     place = published.located(path)
     if place.is_dir():
-        run = RunFolder.open(place)
-        classes = tuple(run.record.get("schema", {}).get("classes", ()))
-        return run.load("best")[1]["model"], classes
+        labels = [f for f in _schema(place).targets.values() if isinstance(f, Label)]
+        weights = RunFolder.open(place).load("best")[1]["model"]
+        return weights, labels[0].classes if labels else ()
     if not place.is_file():
         raise UserError(
             f"--weights: there is no file or run {path}, and no published weights of that name "
@@ -57,7 +60,9 @@ def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
         ) from None
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    ):
         raise UserError(f"--weights: {path} holds no tensors by name (a state_dict)")
     return {_DENSENET.sub(r"\1\2.", name): value for name, value in found.items()}, ()
 
@@ -68,21 +73,31 @@ def normalised(schema: Schema, path: str) -> Schema:
     It is known of a run on images and of published weights; otherwise the training split's stays.
     """
     known = normalisation(path)
-    if schema.kind != "image" or known is None or len(known[0]) != len(schema.mean):
+    if known is None:
         return schema
-    return schema.model_copy(update={"mean": known[0], "std": known[1]})
+    inputs = {
+        name: field.model_copy(update={"mean": known[0], "std": known[1]})
+        if isinstance(field, Image) and len(known[0]) == field.channels
+        else field
+        for name, field in schema.inputs.items()
+    }
+    return schema.model_copy(update={"inputs": inputs})
 
 
 def normalisation(path: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and deviation per channel of the images that weights were learnt from, if known."""
+    """Mean and standard deviation per channel of the images that weights were learnt from."""
     place = published.located(path)
     if place.is_dir():
-        schema = RunFolder.open(place).record.get("schema", {})
-        if schema.get("kind") != "image":
-            return None
-        return tuple(schema.get("mean", ())), tuple(schema.get("std", ()))
+        fields = list(_schema(place).inputs.values())
+        images = [field for field in fields if isinstance(field, Image)]
+        return (images[0].mean, images[0].std) if len(images) == len(fields) == 1 else None
     found = published.by_file(place)
     return None if found is None else (found.mean, found.std)
+
+
+def _schema(place: Path) -> Schema:
+    """The schema of a run."""
+    return validate(Schema, RunFolder.open(place).record["schema"], f"run {place}: recipe.json")
 
 
 # Published DenseNet files were written when these layers were called norm.1 and conv.2.
@@ -123,7 +138,9 @@ def begin_with(model: nn.Module, path: str, classes: tuple[str, ...]) -> tuple[s
     said = [f"weights: begun with {path}"]
     if known := normalisation(path):
         mean, std = (", ".join(f"{value:.3g}" for value in values) for values in known)
-        said.append(f"weights: learnt from images normalised by mean {mean}, deviation {std}")
+        said.append(
+            f"weights: learnt from images normalised by mean {mean}, standard deviation {std}"
+        )
     if new_head:
         before = (
             f"{len(learnt)} classes: {json.dumps(list(learnt[:3]))} ..." if learnt else "others"
@@ -159,9 +176,9 @@ def groups(
 ) -> list[tuple[float, list[tuple[str, nn.Parameter]]]]:
     """Parameters with the factor of their learning rate: the body's, and 1 for the last layer."""
     named = list(model.named_parameters())
-    if transfer.body_lr == 1:
+    if transfer.backbone_lr == 1:
         return [(1.0, named)]
     head = head_of(model)
     body = [(name, value) for name, value in named if not name.startswith(f"{head}.")]
     last = [(name, value) for name, value in named if name.startswith(f"{head}.")]
-    return [(1.0, last), (transfer.body_lr, body)]
+    return [(1.0, last), (transfer.backbone_lr, body)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,20 @@ def test_no_network_names_every_missing_file_and_where_to_put_it(cache: Path) ->
         assert f"{nowhere}/one/{name}" in message and f"{nowhere}/two/{name}" in message
     assert "here.bin" not in message
     assert "GRADLAB_DATA" in message
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_in_the_cache_is_refused(cache: Path) -> None:
+    (cache / "set").mkdir(parents=True)
+    os.mkfifo(cache / "set" / "file.bin")
+    with pytest.raises(UserError, match="it is a pipe, expected a file"):
+        fetch("set", "file.bin", (), SHA256)
+
+
+def test_cache_folder_that_can_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADLAB_DATA", "~nobody-of-this-name/data")
+    with pytest.raises(UserError, match="GRADLAB_DATA: '~nobody-of-this-name/data' is no path"):
+        cache_folder()
 
 
 def test_cache_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,8 +60,11 @@ class Field(Config):
 
     augmented: ClassVar[bool] = False
     """Whether its batches follow random changes (`data.augment`)."""
-    linear: ClassVar[bool] = False
-    """Whether its values, in a row, are what a linear baseline should be fitted to."""
+    baseline: ClassVar[Literal["linear", "nearest_mean", ""]] = ""
+    """The simple model that a network on it must beat: a linear one, or the nearest class mean."""
+
+    word: ClassVar[str] = ""
+    """What people and options call it, where that is not its type."""
 
     type: str
 

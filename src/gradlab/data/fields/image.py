@@ -16,11 +16,15 @@ import torch
 from pydantic import Field as Described
 from torch import Tensor
 
+from gradlab import paths
 from gradlab.data import decode
 from gradlab.data.augment import Draws, apply
 from gradlab.data.columns import Column, Dense, DenseTensor, Rows
 from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Picture
+from gradlab.data.kinds import IMAGES, kind_of
+from gradlab.data.listing import image_paths
+from gradlab.data.npz import given_array
 from gradlab.errors import UserError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -31,6 +35,7 @@ class Image(Field):
     """Pictures of one height, width and number of channels."""
 
     augmented = True
+    baseline = "nearest_mean"
 
     type: Literal["image"] = "image"
     height: int = Described(ge=1, description="pixels")
@@ -50,8 +55,11 @@ class Image(Field):
         return self.model_copy(update={"mean": mean, "std": std})
 
     def encode(self, raw: Dense) -> Dense:
-        """Decoded pictures are kept as they are."""
-        return raw
+        """Decoded pictures, brought to this size and number of channels where theirs is another."""
+        if raw.shape[1:] == (self.height, self.width, self.channels):
+            return raw
+        x = decode.refit(raw[:], (self.height, self.width), self.channels)
+        return Dense(x, notes=raw.notes)
 
     def batch(self, column: DenseTensor, rows: Rows, draws: Draws | None) -> Tensor:
         """N C H W of mean 0 and standard deviation 1 per channel, in channels-last memory."""
@@ -99,8 +107,8 @@ class Image(Field):
         form, channels = (self.height, self.width), self.channels
         for kind, group in groupby(enumerate(items, 1), lambda item: _kind(item[1])):
             if kind == "path":
-                paths = [path for _, given in group for path in image_files(given)]
-                files = [decode.ImageFile.at(path) for path in paths]
+                found = [path for _, given in group for path in image_files(given)]
+                files = [decode.ImageFile.at(path) for path in found]
                 x, looks = decode.decode_all(files, decode.survey(files), form, channels)
                 if any(look.error for look in looks):
                     raise decode.unreadable("predict", looks)
@@ -112,9 +120,9 @@ class Image(Field):
                     yield self._picture(item, where)
                 else:
                     images = _array(item, where)
-                    found = images.shape[-1]
-                    note = f"{where}: {found} channels, made {channels}"
-                    said = () if found == channels else (note,)
+                    count = images.shape[-1]
+                    note = f"{where}: {count} channels, made {channels}"
+                    said = () if count == channels else (note,)
                     yield decode.refit(images, form, channels), (), said
 
     def _picture(
@@ -179,33 +187,29 @@ def image_files(given: str | os.PathLike[str]) -> list[Path]:
 
     Folders and globs are sorted, and only what is named as an image is taken of them.
     """
-    from gradlab.data.sources.folders import image_paths
-
-    path = Path(given).expanduser()
+    path = paths.given(given, "predict")
     if path.is_dir():
         found = image_paths(path)
     elif path.exists():
         return [path]
     elif glob.has_magic(str(path)):
         matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
-        found = sorted(file for file in matches if file.suffix.lower() in decode.SUFFIXES)
+        found = sorted(file for file in matches if kind_of(file) == "image")
     else:
         raise UserError(f"there is no file {path}")
     if not found:
-        raise UserError(f"{path} has no image; kinds that are read: {' '.join(decode.SUFFIXES)}")
+        raise UserError(f"{path} has no image; kinds that are read: {' '.join(IMAGES)}")
     return found
 
 
 def _kind(item: Any) -> str:
     if isinstance(item, str | os.PathLike):
-        return "array" if Path(item).suffix.lower() == ".npz" else "path"
+        return "array" if kind_of(item) == "arrays" else "path"
     return "picture" if isinstance(item, PIL.Image.Image) else "array"
 
 
 def _array(item: Any, where: str) -> np.ndarray:
     """An array of one image or of several as uint8 N H W C."""
-    from gradlab.data.sources.arrays import given_array
-
     values = given_array(item, where)
     shape = values.shape
     if values.ndim == 2 or (values.ndim == 3 and shape[-1] in (1, 3, 4)):

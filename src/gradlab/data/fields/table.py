@@ -43,7 +43,7 @@ class Table(Field):
     categories, 1 or 0; then, where the training split lacked values, 1 for a missing one.
     """
 
-    linear = True
+    baseline = "linear"
 
     type: Literal["table"] = "table"
     columns: tuple[TableColumn, ...] = Described((), description="those that are read, in order")
@@ -82,7 +82,8 @@ class Table(Field):
         return found
 
     def encode(self, raw: Frame) -> Dense:
-        """float32 N D."""
+        """float32 N D; UserError names columns that are missing."""
+        self._has_columns(raw.base.columns, "the table")
         x, bad = tabular.encode(self.columns, raw)
         notes = [
             f"{column.name}: {count} values are no numbers, read as missing"

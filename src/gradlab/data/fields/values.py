@@ -15,6 +15,7 @@ from gradlab.data.augment import Draws
 from gradlab.data.columns import Column, Dense, DenseTensor, Rows
 from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Issue
+from gradlab.data.npz import given_array, numbers
 from gradlab.errors import UserError
 from gradlab.words import shown
 
@@ -23,7 +24,7 @@ from gradlab.words import shown
 class Values(Field):
     """Numbers without names, float32 N D."""
 
-    linear = True
+    baseline = "linear"
 
     type: Literal["values"] = "values"
     size: tuple[int, ...] = Described(description="of one example")
@@ -48,7 +49,10 @@ class Values(Field):
         )
 
     def encode(self, raw: Dense) -> Dense:
-        """Numbers are kept as they are."""
+        """Numbers are kept as they are; UserError when there are not as many as in training."""
+        if raw.shape[1:] != self.size:
+            expected, found = (" x ".join(map(str, size)) for size in (self.size, raw.shape[1:]))
+            raise UserError(f"expected {expected} values for each example, found {found}")
         return raw
 
     def batch(self, column: DenseTensor, rows: Rows, draws: Draws | None) -> Tensor:
@@ -61,8 +65,6 @@ class Values(Field):
 
     def read(self, items: Sequence[Any]) -> Inputs:
         """D values, N of them, or an .npz file with the array x."""
-        from gradlab.data.sources.arrays import given_array, numbers
-
         blocks = []
         for number, item in enumerate(items, 1):
             where = f"input {number}"

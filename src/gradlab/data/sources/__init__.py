@@ -6,15 +6,16 @@ import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gradlab import paths
 from gradlab.config import DataConfig
-from gradlab.data.dataset import Dataset, Parts, Source, finish
+from gradlab.data.columns import Dense
+from gradlab.data.dataset import Dataset, Schema, Source, Split
+from gradlab.data.fields.image import Image
+from gradlab.data.kinds import ARRAYS, TABLES, archive_format, kind_of
+from gradlab.data.splits import finish
 from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
-
-if TYPE_CHECKING:
-    from gradlab.data.sources.folders import Photo
 
 datasets: Registry[Callable[[DataConfig], Source]] = Registry(
     "dataset",
@@ -25,8 +26,6 @@ datasets: Registry[Callable[[DataConfig], Source]] = Registry(
     ),
 )
 """The named sets; each entry reads its set as a `Source`."""
-
-TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def load(config: DataConfig) -> Dataset:
@@ -42,34 +41,38 @@ def source(config: DataConfig) -> Source:
     if config.name in datasets:
         return _fitted(datasets[config.name](config), config)
     path = _path(config)
+    kind = kind_of(path)
     if _holds_images(path):
         from gradlab.data.sources.folders import image_source
 
         return image_source(path, config)
-    if path.suffix.lower() == ".npz":
+    if kind == "arrays":
         from gradlab.data.sources.arrays import array_source
 
         return _fitted(array_source(path, config), config)
-    if path.suffix.lower() in TABLES:
+    if kind == "table":
         from gradlab.data.sources.tables import table_source
 
         return table_source(path, config)
+    packed = archive_format(path)
+    hint = f" Its content is that of a .{packed} archive: rename it so" if packed else ""
     raise UserError(
         f"{path} is of a kind that is not read. Expected a folder of images, an archive of one "
-        f"(.zip, .tar, .tar.gz, .tar.xz), a table ({', '.join(TABLES)}) or arrays (.npz)"
+        f"(.zip, .tar, .tar.gz, .tar.xz), a table ({', '.join(TABLES)}) or arrays "
+        f"({', '.join(ARRAYS)}).{hint}"
     )
 
 
-def examine(config: DataConfig) -> tuple[Source, tuple[Photo, ...]]:
-    """Like `source`, but images that cannot be read are left out instead of refused.
+def is_here(name: str) -> bool:
+    """Whether a named set is trained on without a download: it is shipped, or in the cache."""
+    if name not in datasets:
+        return True
+    if datasets[name].__module__.endswith(".embedded"):
+        return True
+    from gradlab.data.sources.download import cache_folder
 
-    Also a look at every image file, readable or not; none where there are no such files.
-    """
-    if config.name not in datasets and _holds_images(path := _path(config)):
-        from gradlab.data.sources.folders import examine
-
-        return examine(path, config)
-    return source(config), ()
+    folder = cache_folder() / name
+    return folder.is_dir() and any(path.is_file() for path in folder.iterdir())
 
 
 def get(name: str) -> list[Path]:
@@ -85,38 +88,43 @@ def get(name: str) -> list[Path]:
 
 
 def _path(config: DataConfig) -> Path:
-    path = Path(config.name).expanduser()
+    path = paths.given(config.name, "data")
     if not path.exists():
         near = difflib.get_close_matches(config.name, datasets, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UnknownName(
-            f"{config.name!r} is neither a named dataset nor a path that exists.{hint} "
+            f"{paths.quoted(config.name)} is neither a named dataset nor a path that exists.{hint} "
             f"Named: {', '.join(datasets)}"
         )
+    if not path.is_dir():
+        paths.regular(path)
     return path
 
 
 def _holds_images(path: Path) -> bool:
-    from gradlab.data.sources.folders import ARCHIVES
-
-    return path.is_dir() or path.name.lower().endswith(ARCHIVES)
+    return path.is_dir() or kind_of(path) == "archive"
 
 
 def _fitted(made: Source, config: DataConfig) -> Source:
     """The source with its images in the size and channels that are asked for."""
-    if made.schema.kind != "image":
-        return made
     from gradlab.data.decode import refit
 
-    channels, height, width = made.schema.shape
-    wanted = (config.image_size or height, config.image_size or width)
-    kept = config.channels or channels
-    if (height, width, channels) == (*wanted, kept):
-        return made
-    parts: Parts = {
-        name: replace(split, x=refit(split.x, wanted, kept)) for name, split in made.parts.items()
-    }
-    colour = "" if kept == channels else f", {'grey' if kept == 1 else 'colour'}"
-    note = f"images: all {width}x{height}, brought to {wanted[1]}x{wanted[0]}{colour}"
-    schema = made.schema.model_copy(update={"shape": (kept, *wanted)})
-    return replace(made, schema=schema, parts=parts, notes=(*made.notes, note))
+    fields = dict(made.schema.inputs)
+    columns = {split: dict(part.columns) for split, part in made.parts.items()}
+    notes = list(made.notes)
+    for name, field in fields.items():
+        if not isinstance(field, Image):
+            continue
+        height, width = config.size or (field.height, field.width)
+        channels = config.channels or field.channels
+        if (channels, height, width) == field.shape:
+            continue
+        for split, part in made.parts.items():
+            columns[split][name] = Dense(refit(part[name][:], (height, width), channels))
+        fields[name] = Image(height=height, width=width, channels=channels)
+        colour = "grey" if channels == 1 else "colour"
+        said = "" if channels == field.channels else f", {colour}"
+        notes.append(f"images: all {field.width}x{field.height}, brought to {width}x{height}{said}")
+    schema = Schema(inputs=fields, targets=made.schema.targets)
+    parts = {split: Split(columns[split], part.ids) for split, part in made.parts.items()}
+    return replace(made, schema=schema, parts=parts, notes=tuple(notes))

@@ -1,23 +1,30 @@
 """Arrays in an .npz file: x and y, or x_train and y_train (and x_val, y_val, x_test, y_test).
 
 x is images (N H W or N H W C: uint8, whole numbers 0..255, or floats 0..1) or inputs (N D). y is
-class numbers (or names), or floats to predict. `classes` may give the names of the classes.
+class numbers (or names), or floats to predict; for a task that asks for no classes (`target_kind`
+none) it may be left out. `classes` may give the names of the classes.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from gradlab import paths
 from gradlab.config import DataConfig
+from gradlab.data.columns import Dense
 from gradlab.data.dataset import SPLITS, Parts, Schema, Source, Split, SplitName
-from gradlab.data.decode import pixels, refit, some
+from gradlab.data.decode import pixels, refit
+from gradlab.data.fields.base import Checked, Issue
+from gradlab.data.fields.image import Image
+from gradlab.data.fields.label import Label
+from gradlab.data.fields.number import Number
+from gradlab.data.fields.values import Values
+from gradlab.data.npz import EXPECTED, numbers, read_npz
 from gradlab.errors import UserError
+from gradlab.words import shown, some
 
 
 def array_source(path: Path, config: DataConfig) -> Source:
@@ -29,6 +36,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], path: str, config: DataConfig)
     """Arrays by name as a `Source`; `path` is what to call them. UserError as `array_source`."""
     x: dict[SplitName, np.ndarray] = {}
     y: dict[SplitName, np.ndarray] = {}
+    optional = config.target_kind == "none"
     for split in SPLITS:
         names = [f"x_{split}", f"y_{split}"]
         if split == "train" and names[0] not in arrays:
@@ -36,44 +44,61 @@ def from_arrays(arrays: Mapping[str, np.ndarray], path: str, config: DataConfig)
         if split != "train" and names[0] not in arrays:
             continue
         for name in names:
-            if name not in arrays:
+            if name not in arrays and not (optional and name == names[1]):
                 held = ", ".join(arrays) or "nothing"
-                raise UserError(f"{path} has no array {name!r} (it holds {held}). {_EXPECTED}")
+                raise UserError(f"{path} has no array {name!r} (it holds {held}). {EXPECTED}")
         x[split] = inputs(arrays[names[0]], f"{path}: {names[0]}")
-        y[split] = _targets(arrays[names[1]], len(x[split]), f"{path}: {names[1]}")
+        if names[1] in arrays:
+            y[split] = _targets(arrays[names[1]], len(x[split]), f"{path}: {names[1]}", config)
     shapes = {array.shape[1:] for array in x.values()}
     if len(shapes) > 1:
         raise UserError(f"{path}: the splits' examples differ in shape: {some(map(str, shapes))}")
+    if y and set(y) != set(x):
+        lacking = ", ".join(split for split in x if split not in y)
+        raise UserError(f"{path} has a y, but none for {lacking}: give one for each split or none")
     notes: list[str] = []
+    field: Image | Values
     if x["train"].dtype == np.uint8:
-        x = _squared(x, config, notes)
-        *size, channels = x["train"].shape[1:]
-        form: dict[str, Any] = {"kind": "image", "shape": (channels, *size)}
+        x = _formed(x, config, notes)
+        height, width, channels = x["train"].shape[1:]
+        field = Image(height=height, width=width, channels=channels)
     else:
-        form = {"kind": "array", "shape": x["train"].shape[1:]}
-    if y["train"].dtype.kind == "f":
-        schema = Schema(target="number", target_name="y", **form)
-    else:
-        classes, y = _classes(path, arrays.get("classes"), y, notes)
-        schema = Schema(target="class", classes=classes, **form)
-    parts: Parts = {split: Split(x[split], y[split]) for split in x}
-    return Source(str(path), schema, parts, tuple(notes))
+        field = Values(size=x["train"].shape[1:])
+    issues: tuple[Issue, ...] = ()
+    target: Label | Number | None = None
+    if y and y["train"].dtype.kind == "f":
+        target = Number(column="y")
+    elif y:
+        issues = _gaps(y)
+        classes, y = _classes(path, arrays.get("classes"), y, notes, least=1 if optional else 2)
+        target = Label(classes=classes)
+    targets = {} if target is None else {target.type: target}
+    parts: Parts = {
+        split: Split({field.type: Dense(x[split]), **{name: Dense(y[split]) for name in targets}})
+        for split in x
+    }
+    return Source(
+        str(path),
+        Schema(inputs={field.type: field}, targets=targets),
+        parts,
+        tuple(notes),
+        stratify="label" if "label" in targets else "",
+        checked=Checked(issues=issues),
+    )
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name; UserError when it cannot be read or holds objects."""
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise UserError(f"{path} is a single array, not an .npz file. {_EXPECTED}")
-        with file:
-            return {name: file[name] for name in file.files}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    except ValueError as error:  # numpy's word for Python objects, which would need pickle
-        raise UserError(
-            f"{path} cannot be read: {error}. Save plain arrays of numbers with numpy.savez"
-        ) from None
+def _gaps(y: Mapping[SplitName, np.ndarray]) -> tuple[Issue, ...]:
+    """Class numbers that are not 0..K-1."""
+    labels = np.unique(np.concatenate(list(y.values())))
+    if labels.dtype.kind not in "iu" or np.array_equal(labels, np.arange(len(labels))):
+        return ()
+    low, high, count = int(labels[0]), int(labels[-1]), len(labels)
+    what = (
+        f"the labels in y are not 0 to {count - 1}: {count} different ones from {low} to {high}, "
+        f"{high - low + 1 - count} left out between them; each becomes the number of its place in "
+        "this order"
+    )
+    return (Issue("warning", what, shown([str(label) for label in labels])),)
 
 
 def inputs(x: np.ndarray, where: str) -> np.ndarray:
@@ -94,23 +119,7 @@ def inputs(x: np.ndarray, where: str) -> np.ndarray:
     return images if images.ndim == 4 else images[..., None]
 
 
-def numbers(values: np.ndarray, where: str) -> np.ndarray:
-    """Values as float32; UserError when any is no finite number."""
-    if values.dtype.kind not in "biuf":
-        raise UserError(f"{where} has the type {values.dtype}: expected numbers")
-    with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(values, dtype=np.float32)
-    bad = np.argwhere(~np.isfinite(result))
-    if len(bad):
-        place = tuple(int(i) for i in bad[0])
-        raise UserError(
-            f"{where}: {len(bad)} of its values are no finite float32 numbers, the first at "
-            f"{list(place)} ({values[place]}): leave those examples out or fill them"
-        )
-    return result
-
-
-def _targets(y: np.ndarray, count: int, where: str) -> np.ndarray:
+def _targets(y: np.ndarray, count: int, where: str, config: DataConfig) -> np.ndarray:
     """One target for each example: float32, or whole numbers or names as they are."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -121,9 +130,14 @@ def _targets(y: np.ndarray, count: int, where: str) -> np.ndarray:
         )
     if len(y) != count:
         raise UserError(f"{where} has {len(y)} values, but there are {count} examples in x")
-    if y.dtype.kind in "biuU":
+    if y.dtype.kind in "biuU" and config.target_kind != "number":
         return y.astype(np.int64) if y.dtype.kind in "biu" else y
-    return numbers(y, where)
+    values = numbers(y, where)
+    if config.target_kind == "class":
+        if not np.array_equal(values, np.rint(values)):
+            raise UserError(f"{where} holds fractions: expected class numbers (or names)")
+        return values.astype(np.int64)
+    return values
 
 
 def _classes(
@@ -131,6 +145,7 @@ def _classes(
     names: np.ndarray | None,
     y: dict[SplitName, np.ndarray],
     notes: list[str],
+    least: int,
 ) -> tuple[tuple[str, ...], dict[SplitName, np.ndarray]]:
     """The names of the classes, and the targets as numbers 0..K-1 of them."""
     for split, labels in y.items():
@@ -146,7 +161,10 @@ def _classes(
         classes = tuple(str(label) for label in known)
         if known.dtype.kind != "U" and not np.array_equal(known, np.arange(len(known))):
             notes.append(f"y: the labels {some(classes, 5)} are the classes 0 to {len(known) - 1}")
-    if len(classes) < 2:
+    unreadable = [name for name in classes if not paths.is_text(name)]
+    if unreadable:
+        raise UserError(f"{path}: the class {paths.quoted(unreadable[0])} is no text")
+    if len(classes) < least:
         raise UserError(
             f"{path}: classification needs at least two classes, found only {some(classes)} in y"
         )
@@ -165,21 +183,18 @@ def _classes(
     }
 
 
-def _squared(
+def _formed(
     x: dict[SplitName, np.ndarray], config: DataConfig, notes: list[str]
 ) -> dict[SplitName, np.ndarray]:
-    """Images with as many rows as columns, and no transparency."""
+    """Images in the size that is asked for, without transparency."""
     height, width, channels = x["train"].shape[1:]
-    side = config.image_size or min(height, width)
-    if height != width:
+    size = config.size or (height, width)
+    if size != (height, width):
         notes.append(
-            f"images: all {width}x{height} (width x height), brought to {side}x{side}: the short "
-            "side is resized, the long one cropped at the centre"
+            f"images: all {width}x{height} (width x height), brought to {size[1]}x{size[0]}: "
+            "resized, and cropped at the centre where the shape is another"
         )
     if channels == 4:
         notes.append("images with 4 channels: taken as RGBA, laid on white")
     kept = 3 if channels == 4 else channels
-    return {split: refit(array, (side, side), kept) for split, array in x.items()}
-
-
-_EXPECTED = "Expected arrays x and y, or x_train, y_train (and x_val, y_val, x_test, y_test)"
+    return {split: refit(array, size, kept) for split, array in x.items()}

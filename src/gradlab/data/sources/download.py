@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradlab import paths
 from gradlab.errors import UserError
 
 
@@ -29,9 +30,9 @@ def cache_folder() -> Path:
 
     The layout is `<dataset>/<file name as published>`.
     """
-    given = os.environ.get("GRADLAB_DATA")
-    if given:
-        return Path(given).expanduser()
+    told = os.environ.get("GRADLAB_DATA")
+    if told:
+        return paths.given(told, "GRADLAB_DATA")
     import pooch
 
     return Path(pooch.os_cache("gradlab"))
@@ -50,14 +51,14 @@ def fetch_all(dataset: str, files: Sequence[Remote], advice: str = "") -> list[P
     where to put it; `advice` is what to do after that.
     """
     folder = cache_folder() / dataset
-    missing = [file for file in files if not (folder / file.name).is_file()]
+    missing = [file for file in files if not (folder / file.name).exists()]
     for file in files:
         if file not in missing:
             check(folder / file.name, file.sha256)
     for file in missing:
         reasons = download(folder, file)
         if reasons:
-            still = [file for file in missing if not (folder / file.name).is_file()]
+            still = [file for file in missing if not (folder / file.name).exists()]
             raise UserError(_absent(dataset, folder, still, reasons, advice))
     return [folder / file.name for file in files]
 
@@ -65,7 +66,7 @@ def fetch_all(dataset: str, files: Sequence[Remote], advice: str = "") -> list[P
 def check(path: Path, sha256: str) -> None:
     """UserError when the SHA-256 of the content of `path` does not begin with these digits."""
     try:
-        with path.open("rb") as file:
+        with paths.open_regular(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -5,12 +5,17 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from gradlab.config import DataConfig
+from gradlab.data.columns import Dense
 from gradlab.data.dataset import Parts, Schema, Source, Split, SplitName
+from gradlab.data.fields.image import Image
+from gradlab.data.fields.label import Label
 from gradlab.data.sources import datasets
 from gradlab.data.sources.download import Remote, cache_folder, fetch_all
 from gradlab.errors import UserError
@@ -85,9 +90,9 @@ def cifar10(config: DataConfig) -> Source:
             "measured on it are not figures of CIFAR-10"
         )
         source = image_source(jpeg, config)
-        return Source("cifar10_jpeg", source.schema, source.parts, (note, *source.notes))
+        return replace(source, name="cifar10_jpeg", notes=(note, *source.notes))
     (path,) = fetch_all("cifar10", [CIFAR10])
-    return Source("cifar10", _image_schema((3, 32, 32), OBJECTS), read_cifar(path))
+    return labelled_images("cifar10", read_cifar(path), OBJECTS)
 
 
 def _idx_source(
@@ -98,15 +103,30 @@ def _idx_source(
         for file, sha256 in zip(_IDX_FILES, sums, strict=True)
     ]
     train_x, train_y, test_x, test_y = (read_idx(path) for path in fetch_all(name, remotes))
-    parts: Parts = {
-        "train": Split(train_x[..., None], train_y.astype(np.int64)),
-        "test": Split(test_x[..., None], test_y.astype(np.int64)),
+    parts: dict[SplitName, Examples] = {"train": (train_x, train_y), "test": (test_x, test_y)}
+    return labelled_images(
+        name, {split: (x[..., None], y) for split, (x, y) in parts.items()}, classes
+    )
+
+
+Examples = tuple[np.ndarray, np.ndarray]
+"""Images, uint8 N H W C, and class numbers, N."""
+
+
+def labelled_images(
+    name: str, parts: Mapping[SplitName, Examples], classes: tuple[str, ...]
+) -> Source:
+    """Images and their classes as a `Source`."""
+    height, width, channels = parts["train"][0].shape[1:]
+    schema = Schema(
+        inputs={"image": Image(height=height, width=width, channels=channels)},
+        targets={"label": Label(classes=classes)},
+    )
+    splits: Parts = {
+        split: Split({"image": Dense(x), "label": Dense(y.astype(np.int64))})
+        for split, (x, y) in parts.items()
     }
-    return Source(name, _image_schema((1, *train_x.shape[1:]), classes), parts)
-
-
-def _image_schema(shape: tuple[int, ...], classes: tuple[str, ...]) -> Schema:
-    return Schema(kind="image", shape=shape, target="class", classes=classes)
+    return Source(name, schema, splits, stratify="label")
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -130,7 +150,7 @@ def read_idx(path: Path) -> np.ndarray:
     return values.reshape(shape).copy()  # what is made from bytes cannot be written to
 
 
-def read_cifar(path: Path) -> Parts:
+def read_cifar(path: Path) -> dict[SplitName, Examples]:
     """The two splits of CIFAR-10's binary archive: records of a label and 3 x 32 x 32 bytes."""
     files: dict[str, bytes] = {}
     try:
@@ -151,11 +171,11 @@ def read_cifar(path: Path) -> Parts:
     }
 
 
-def _cifar_records(path: Path, batches: list[bytes]) -> Split:
+def _cifar_records(path: Path, batches: list[bytes]) -> Examples:
     size = 1 + 3 * 32 * 32
     if any(not batch or len(batch) % size for batch in batches):
         raise UserError(f"{path}: a batch is missing or is not made of records of {size} bytes")
     records = np.concatenate([np.frombuffer(b, np.uint8).reshape(-1, size) for b in batches])
     pixels = records[:, 1:].reshape(-1, 3, 32, 32)  # N C H W
     x = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))  # N H W C
-    return Split(x, records[:, 0].astype(np.int64))
+    return x, records[:, 0].astype(np.int64)

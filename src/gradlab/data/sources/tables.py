@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlab.config import DataConfig
-from gradlab.data.columns import Dense, Frame
+from gradlab.data.columns import Dense, Frame, numbered
 from gradlab.data.dataset import RowNumbers, Schema, Source, Split
 from gradlab.data.fields.base import Field
 from gradlab.data.fields.label import Label
@@ -235,7 +235,7 @@ def _keys(
 
     keys: dict[str, np.ndarray] = {}
     if config.group is not None:
-        keys["group"] = Frame(pl.DataFrame([frame[config.group]]), rows).groups()
+        keys["group"] = numbered(Frame(pl.DataFrame([frame[config.group]]), rows).marks())
         count = len(np.unique(keys["group"]))
         said.append(f"{config.group}: no input; each of its {count} values stays in one split")
     if config.time is not None:

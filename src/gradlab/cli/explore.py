@@ -1,0 +1,143 @@
+"""Commands that ask something of a finished run; each opens it, asks, and prints the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from gradlab.cli import printing
+from gradlab.cli.options import NO_MACHINE, Json, Machine, Split
+
+Layer = Annotated[str | None, Parameter(help="a module's name (before the last linear)")]
+
+
+def features(
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="a dataset, or images (the run's own)")] = None,
+    layer: Layer = None,
+    split: Annotated[Split | None, Parameter(help="one (all)")] = None,
+    pool: Annotated[Literal["mean", "max", "none"], Parameter(help="of maps, over space")] = "mean",
+    machine: Machine = NO_MACHINE,
+    out: Annotated[Path, Parameter(help="the file to write: .parquet or .npz")],
+    json: Json = False,
+) -> None:
+    """Write what a layer of a run's network makes of each example."""
+    from gradlab.explore import features as asked
+    from gradlab.runs import load
+
+    asked.check_suffix(out)
+    found = asked.features(
+        load(run, runtime=machine.runtime), data, layer=layer, split=split, pool=pool
+    )
+    printing.answer(found, out, json)
+
+
+def similar(
+    run: Path,
+    image: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="where to look (the run's own train)")] = None,
+    count: Annotated[int, Parameter(help="how many neighbours")] = 8,
+    layer: Layer = None,
+    split: Annotated[Split | None, Parameter(help="one (all)")] = None,
+    machine: Machine = NO_MACHINE,
+    out: Annotated[Path | None, Parameter(help="a picture of them: .png")] = None,
+    json: Json = False,
+) -> None:
+    """Find the images that a network takes for the most like one."""
+    from gradlab.explore import similar as asked
+    from gradlab.runs import load
+
+    if out is not None:
+        asked.check_png(out)
+    opened = load(run, runtime=machine.runtime)
+    found = asked.similar(opened, image, data, count=count, layer=layer, split=split)
+    printing.answer(found, out, json)
+
+
+def generate(
+    run: Path,
+    /,
+    *,
+    count: Annotated[int, Parameter(help="how many images")] = 64,
+    out: Annotated[Path, Parameter(help="a grid (.png), arrays (.npz) or a folder of PNGs")],
+    seed: Annotated[int, Parameter(help="owner of the latent vectors")] = 0,
+    interpolate: Annotated[
+        bool, Parameter(negative="", help="rows of 8 images between random pairs")
+    ] = False,
+    machine: Machine = NO_MACHINE,
+    json: Json = False,
+) -> None:
+    """Make images with the run of a generator."""
+    from gradlab.explore import generate as asked
+    from gradlab.runs import load
+
+    asked.check_out(out)
+    opened = load(run, runtime=machine.runtime)
+    found = asked.generate(opened, count, seed=seed, interpolate=interpolate)
+    printing.answer(found, out, json)
+
+
+def judge(
+    run: Path,
+    /,
+    *,
+    by: Annotated[Path, Parameter(help="the run of a classifier of such images")],
+    split: Annotated[Literal["val", "test"], Parameter(help="the real images")] = "test",
+    count: Annotated[int, Parameter(help="images made (at most as many as the split has)")] = 10000,
+    machine: Machine = NO_MACHINE,
+    json: Json = False,
+) -> None:
+    """Measure a generator's images in the features of a classifier."""
+    from gradlab.explore import judge as asked
+    from gradlab.runs import load
+
+    opened = load(run, runtime=machine.runtime)
+    printing.answer(asked.judge(opened, by, split=split, count=count), None, json)
+
+
+def latent(
+    run: Path,
+    /,
+    *,
+    split: Annotated[Split, Parameter(help="which split")] = "val",
+    machine: Machine = NO_MACHINE,
+    out: Annotated[Path | None, Parameter(help="a picture of both maps: .png")] = None,
+    json: Json = False,
+) -> None:
+    """Measure an autoencoder beside PCA of the same size, and draw both maps of its examples."""
+    from gradlab.explore import latent as asked
+    from gradlab.runs import load
+
+    if out is not None:
+        asked.check_out(out)
+    found = asked.latent(load(run, runtime=machine.runtime), split)
+    printing.answer(found, out, json)
+
+
+def play(
+    run: Path,
+    /,
+    *,
+    episodes: Annotated[int, Parameter(help="how many")] = 10,
+    gif: Annotated[Path | None, Parameter(help="a film of the first episode: .gif")] = None,
+    figure: Annotated[
+        Path | None, Parameter(help="the values of the actions along it: .png")
+    ] = None,
+    machine: Machine = NO_MACHINE,
+    json: Json = False,
+) -> None:
+    """Let a Q-network play, and say what it gained."""
+    from gradlab.explore import play as asked
+    from gradlab.runs import load
+
+    found = asked.play(load(run, runtime=machine.runtime), episodes, gif=gif, figure=figure)
+    printing.answer(found, None, json)
+
+
+COMMANDS = (features, similar, generate, judge, latent, play)

@@ -1,0 +1,77 @@
+"""The entry point: the commands put together, and what becomes of errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from gradlab import __version__
+from gradlab.cli import data, explore, recipes, runs, training, weights
+from gradlab.cli.options import joined
+from gradlab.cli.recipes import fields_of
+from gradlab.errors import UserError
+from gradlab.text import printable
+
+app = App(
+    name="gradlab",
+    help="Train every classic network of deep learning on real data with one command.",
+    version=__version__,
+    help_format="plaintext",  # Markdown would cost a fifth of the start
+)
+for group in (recipes, training, runs, explore):
+    for command in group.COMMANDS:
+        app.command(command, name=getattr(command, "command_name", None))
+for inner in (runs.app, data.app, weights.app):
+    app.command(inner)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: a person's mistake is one message and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or pipe that cannot show a character gets its number, never a traceback.
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        app(joined(given), exit_on_error=False, print_error=False, result_action="return_value")
+        if given[:1] == ["train"] and "--help" in given:
+            fields_of(given[1:])
+        sys.stdout.flush()
+    except (UserError, CycloptsError) as error:
+        _say(str(error))
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        _say("stopped")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain again at its own exit.
+        _silence()
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What is printed could not be written: a full disk behind a redirection.
+        _silence()
+        with contextlib.suppress(OSError):
+            _say(f"the output cannot be written: {error.strerror or error}")
+        raise SystemExit(2) from None
+    except Exception as error:
+        # Imported here alone, so that --help does not load torch.
+        from gradlab.engine import Interrupted
+
+        if not isinstance(error, Interrupted):
+            raise
+        _say(f"{error}. Continue with: gradlab resume {error.run.path}")
+        raise SystemExit(128 + error.signal) from None
+
+
+def _say(text: str) -> None:
+    print(f"gradlab: {printable(text)}", file=sys.stderr)
+
+
+def _silence() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,174 @@
+"""What the command line prints: one JSON object, or tables for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradlab.errors import UserError
+from gradlab.measures import measure
+from gradlab.text import printable
+
+if TYPE_CHECKING:
+    from gradlab.runs.ensemble import Gain
+    from gradlab.runs.run import Run
+    from gradlab.tasks.answers import Prediction
+    from gradlab.tasks.evaluation import Evaluation
+
+
+def emit(record: dict[str, Any], as_json: bool, show_it: Callable[[], Any]) -> None:
+    """Print a record as one JSON object, or as people read it."""
+    if as_json:
+        print(json.dumps(record))
+    else:
+        show_it()
+
+
+def answer(found: Any, out: Path | None, as_json: bool) -> None:
+    """What was asked of a run: written into `out`, printed as its tables or its JSON."""
+    if out is not None:
+        found.save(out)
+    record = {**found.to_dict(), "out": None if out is None else str(out)}
+
+    def show() -> None:
+        for shown in found.tables():
+            table(shown.header, shown.rows)
+        if out is not None:
+            say(f"written: {out}")
+
+    emit(record, as_json, show)
+
+
+def say(text: str) -> None:
+    """Text as people read it, whatever names stand in it."""
+    print("\n".join(printable(line) for line in text.split("\n")))
+
+
+def note(text: str) -> None:
+    """Something said beside the results."""
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def print_run(run: Run, as_json: bool) -> None:
+    """The summary of a training."""
+    emit(run.summary, as_json, lambda: show_run(run))
+
+
+def show_run(run: Run) -> None:
+    """The metrics of each split beside the baselines, the time, and where the report is."""
+    from gradlab.runs.ensemble import HEADER, Ensemble
+
+    summary = run.summary
+    metrics: dict[str, dict[str, float]] = summary["metrics"]
+    names = list(dict.fromkeys(name for figures in metrics.values() for name in figures))
+    if names:
+        table(
+            ("", *metrics),
+            [
+                (name, *(metric(name, figures.get(name)) for figures in metrics.values()))
+                for name in names
+            ],
+        )
+    show_baselines(summary["baselines"])
+    for line in summary["warnings"]:
+        say(f"warning: {line}")
+    if isinstance(run, Ensemble):
+        split = "test" if "test" in metrics else "val"
+        say(f"the {len(run.paths)} members and their ensemble on {split}:")
+        table(HEADER, [gain.cells() for gain in run.gain(split)])
+        say(f"{summary['seconds']:.1f} s; ensemble: {run.path}")
+        return
+    rate = summary["examples_per_second"]
+    speed = f", {rate:,.0f} examples/s" if rate else ""
+    say(f"{summary['seconds']:.1f} s{speed}, best epoch {summary['best_epoch']}")
+    say(f"report: {run.path / 'report.html'}")
+
+
+def show_baselines(baselines: dict[str, dict[str, dict[str, float]]]) -> None:
+    """A line for each baseline, with its figures on the split that counts."""
+    split = next((name for name in ("test", "val", "train") if name in baselines), None)
+    for name, figures in baselines[split].items() if split else ():
+        shown = ", ".join(
+            f"{key} {metric(key, value)}" for key, value in figures.items() if key != "loss"
+        )
+        if shown:
+            say(f"baseline on {split}: {name}: {shown}")
+
+
+def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[Gain]) -> None:
+    """The metrics of an evaluation, the baselines, and the tables of its parts."""
+    if gains:
+        from gradlab.runs.ensemble import HEADER
+
+        table(HEADER, [gain.cells() for gain in gains])
+    else:
+        table(
+            ("metric", record["split"]),
+            [(name, metric(name, value)) for name, value in found.metrics.items()],
+        )
+    show_baselines(record["baselines"])
+    for part in found.parts:
+        for shown in part.tables():
+            table(shown.header, shown.rows)
+
+
+def show_answers(answers: Sequence[Prediction], file: Path | None) -> None:
+    """A line for each input, and the file they were written into."""
+    table(
+        ("input", "answer", ""),
+        [(found.name, str(found.answer), found.answer.more()) for found in answers],
+    )
+    if file is not None:
+        say(f"csv: {file}")
+
+
+def as_csv(answers: Sequence[Prediction]) -> str:
+    """Predictions as CSV: a header of all columns that any answer has, then a line for each."""
+    rows = [found.cells() for found in answers]
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        # Nine digits give a float32 back exactly.
+        cells = (row.get(name, "") for name in header)
+        writer.writerow([c if isinstance(c, str) else f"{c:.9g}" for c in cells])
+    return text.getvalue()
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows under a header; names from a person's data are not read as markup."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD)
+    for name in header:
+        drawn.add_column(Text(printable(name)))
+    for row in rows:
+        drawn.add_row(*(Text(printable(str(cell))) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=10_000)  # cut for a person's screen only: a pipe gets it all
+    try:
+        console.print(drawn)
+    except UnicodeEncodeError as error:
+        raise UserError(f"the output cannot be written in {error.encoding}: set LANG") from None
+
+
+def metric(name: str, value: float | None) -> str:
+    """A metric as people write it; empty when there is none."""
+    return "" if value is None else measure(name).text(value)
+
+
+def target(goal: dict[str, Any]) -> str:
+    """A published figure in words."""
+    least = (goal.get("goal") or measure(goal["metric"]).goal) == "max"
+    sign = "at least" if least else "at most"
+    return f"{goal['dataset']} {goal['metric']} {sign} {goal['value']:g}"

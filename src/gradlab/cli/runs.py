@@ -1,0 +1,136 @@
+"""Commands about runs: eval, predict; runs list, compare, remove."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from gradlab.cli import printing
+from gradlab.cli.options import NO_MACHINE, Json, Machine, Split
+from gradlab.errors import UserError
+
+Out = Annotated[Path, Parameter(help="the folder of runs")]
+app = App(name="runs", help="Runs: list (by itself), compare, remove.")
+
+
+def evaluate(
+    runs: Annotated[list[Path], Parameter(help="a run; of several, the ensemble")],
+    /,
+    *,
+    split: Annotated[Split, Parameter(help="which split")] = "test",
+    machine: Machine = NO_MACHINE,
+    json: Json = False,
+) -> None:
+    """Evaluate a run's best weights on a split; several runs as an ensemble."""
+    from gradlab.runs import load
+    from gradlab.runs.ensemble import Ensemble
+
+    opened = (
+        load(runs[0], runtime=machine.runtime)
+        if len(runs) == 1
+        else Ensemble.of(runs, runtime=machine.runtime)
+    )
+    found = opened.details(split)
+    record: dict[str, Any] = {"run": str(opened.path), "split": split, **found.to_dict()}
+    record["baselines"] = {split: opened.baselines[split]} if split in opened.baselines else {}
+    gains = opened.gain(split) if isinstance(opened, Ensemble) else ()
+    if isinstance(opened, Ensemble):
+        record["members"] = [str(path) for path in opened.paths]
+        record["gain"] = [gain.to_dict() for gain in gains]
+    printing.emit(record, json, lambda: printing.show_evaluation(record, found, gains))
+
+
+evaluate.command_name = "eval"  # type: ignore[attr-defined]
+
+
+def predict(
+    run: Path,
+    inputs: Annotated[
+        list[str], Parameter(help="image files, folders or globs, or tables of rows")
+    ],
+    /,
+    *,
+    machine: Machine = NO_MACHINE,
+    csv: Annotated[Path | None, Parameter(help="a file to write the answers into")] = None,
+    json: Json = False,
+) -> None:
+    """Predict with a run: one line for each input."""
+    from gradlab import files
+    from gradlab.runs import load
+
+    if csv is not None and csv.is_dir():
+        raise UserError(f"--csv: {csv} is a folder; give the name of a file")
+    answers, notes = load(run, runtime=machine.runtime).predict_noted(inputs)
+    for note in notes:
+        printing.note(note)
+    if csv is not None:
+        files.write_text(csv, printing.as_csv(answers))
+    record = {
+        "run": str(run),
+        "predictions": [answer.to_dict() for answer in answers],
+        "notes": list(notes),
+        "csv": None if csv is None else str(csv),
+    }
+    printing.emit(record, json, lambda: printing.show_answers(answers, csv))
+
+
+@app.default
+def list_runs(
+    *,
+    out: Out = Path("runs"),
+    recipe: Annotated[str | None, Parameter(help="only runs of this recipe")] = None,
+    data: Annotated[str | None, Parameter(help="only runs on this dataset")] = None,
+    state: Annotated[
+        Literal["finished", "stopped", "training", "unreadable"] | None,
+        Parameter(help="only these"),
+    ] = None,
+    sort: Annotated[str, Parameter(help="created, name, recipe, data, seconds or a metric")] = (
+        "created"
+    ),
+    json: Json = False,
+) -> None:
+    """List the runs with their data, metrics, seconds and state."""
+    from gradlab.runs.listing import HEADER, listed
+
+    found = listed(out, recipe=recipe, data=data, state=state, sort=sort)
+    printing.emit(
+        {"runs": [entry.to_dict() for entry in found]},
+        json,
+        lambda: printing.table(HEADER, [entry.cells() for entry in found]),
+    )
+
+
+@app.command
+def compare(
+    runs: Annotated[list[Path], Parameter(help="two runs or more")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="the curves on one picture: .png")] = None,
+    json: Json = False,
+) -> None:
+    """Say in what runs differ, and what each reached."""
+    from gradlab.explore.compare import compare as compared
+
+    printing.answer(compared(runs), out, json)
+
+
+@app.command
+def remove(runs: list[Path], /, *, json: Json = False) -> None:
+    """Remove runs: all that gradlab has written into them, and nothing else."""
+    from gradlab.runs.listing import remove as removed
+
+    found = [removed(run) for run in runs]
+    for entry in found:
+        if entry["left"]:
+            print(
+                f"{entry['run']}: kept, because it holds other files: {', '.join(entry['left'])}",
+                file=sys.stderr,
+            )
+    said = "\n".join(f"removed {entry['run']} ({entry['bytes'] / 1e6:,.1f} MB)" for entry in found)
+    printing.emit({"removed": found}, json, lambda: print(said))
+
+
+COMMANDS = (evaluate, predict)

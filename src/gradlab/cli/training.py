@@ -1,0 +1,103 @@
+"""Commands that train: train, resume, reproduce."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from gradlab.cli import printing
+from gradlab.cli.options import NO_MACHINE, Fields, Json, Machine, dotted
+
+Log = Annotated[Literal["tensorboard"] | None, Parameter(help="write event files too")]
+Test = Annotated[bool, Parameter(help="evaluate the test split at the end")]
+
+
+def train(
+    recipe: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="a named set, or the path of your own")] = None,
+    epochs: Annotated[int | None, Parameter(help="passes over the training split")] = None,
+    seed: Annotated[int | None, Parameter(help="owner of all randomness but the split")] = None,
+    lr: Annotated[float | None, Parameter(help="learning rate, the peak of the schedule")] = None,
+    batch_size: Annotated[int | None, Parameter(help="examples in one update")] = None,
+    machine: Machine = NO_MACHINE,
+    out: Annotated[Path, Parameter(help="the folder of runs")] = Path("runs"),
+    name: Annotated[str | None, Parameter(help="the run's name (a fresh one)")] = None,
+    test: Test = True,
+    log: Log = None,
+    ensemble: Annotated[int, Parameter(help="train so many, of seeds that follow")] = 0,
+    json: Json = False,
+    **fields: Fields,
+) -> None:
+    """Train a recipe (its name, a .toml or .json file, or FILE.py:FUNCTION) and leave a run."""
+    from gradlab.workflows.ensemble import train_ensemble
+    from gradlab.workflows.train import train as train_recipe
+
+    given: dict[str, Any] = {
+        "out": out,
+        "name": name,
+        "test": test,
+        "log": (log,) if log else (),
+        "data": data,
+        "epochs": epochs,
+        "seed": seed,
+        "lr": lr,
+        "batch_size": batch_size,
+        **machine.given,
+        **dotted(fields),
+    }
+    run = train_ensemble(recipe, ensemble, **given) if ensemble else train_recipe(recipe, **given)
+    printing.print_run(run, json)
+
+
+def resume(
+    run: Path,
+    /,
+    *,
+    machine: Machine = NO_MACHINE,
+    test: Test = True,
+    log: Log = None,
+    json: Json = False,
+) -> None:
+    """Continue a run that was stopped; of a finished one, write what is missing."""
+    from gradlab.runs import load
+    from gradlab.workflows.resume import resume as resume_run
+
+    if load(run).finished:
+        print(f"{run} is finished already", file=sys.stderr)
+    found = resume_run(run, test=test, log=(log,) if log else (), **machine.given)
+    printing.print_run(found, json)
+
+
+def reproduce(
+    recipe: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="one of the target's datasets (all)")] = None,
+    seeds: Annotated[int, Parameter(help="how many seeds, from 0")] = 3,
+    machine: Machine = NO_MACHINE,
+    out: Annotated[Path, Parameter(help="the folder of runs")] = Path("runs"),
+    results: Annotated[Path, Parameter(help="the table to write the row into")] = Path(
+        "docs/results.md"
+    ),
+    json: Json = False,
+    **fields: Fields,
+) -> None:
+    """Run a recipe over several seeds and compare with its published targets."""
+    from gradlab.workflows.reproduce import HEADER
+    from gradlab.workflows.reproduce import reproduce as run_all
+
+    given = {**machine.given, **dotted(fields)}
+    rows = run_all(recipe, data=data, seeds=seeds, out=out, results=results, **given)
+    printing.emit(
+        {"recipe": recipe, "rows": [row.to_dict() for row in rows]},
+        json,
+        lambda: printing.table(HEADER, [row.cells() for row in rows]),
+    )
+
+
+COMMANDS = (train, resume, reproduce)

@@ -1,0 +1,4 @@
+"""Reinforcement learning's ground: environments and the memory of what happened in them.
+
+It knows nothing of networks, tasks or recipes.
+"""

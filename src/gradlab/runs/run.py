@@ -1,0 +1,234 @@
+"""A run from Python: its model, its history, evaluation and prediction.
+
+This is the one place that reads a dataset's test split after the training, and records that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gradlab.config import Recipe, Runtime, validate
+from gradlab.data import Schema, Split
+from gradlab.engine import Record, RunFolder, seeded
+from gradlab.errors import UserError
+from gradlab.runs.make import learnt_from, make
+from gradlab.tasks.answers import Prediction
+from gradlab.tasks.base import Own, Task
+from gradlab.tasks.evaluation import Evaluation
+
+
+class Run:
+    """What one training left behind. Its weights are those of the best epoch.
+
+    `runtime` says on which device, in which precision and with how many threads it is used: that
+    of the training where this machine has it, unless another is named.
+    """
+
+    def __init__(
+        self, folder: RunFolder, model: nn.Module | None = None, runtime: Runtime | None = None
+    ) -> None:
+        self.folder = folder
+        self.path = folder.path
+        self.asked = runtime or Runtime()
+        self._own = None if model is None else Own(model)
+
+    @cached_property
+    def record(self) -> Record:
+        """What recipe.json holds."""
+        return self.folder.record
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe, without any `auto`."""
+        return validate(Recipe, self.record["recipe"], f"run {self.path}: recipe.json")
+
+    @cached_property
+    def schema(self) -> Schema:
+        """What goes into the network, and what is asked for."""
+        return validate(Schema, self.record["schema"], f"run {self.path}: recipe.json")
+
+    @cached_property
+    def trained_with(self) -> Runtime:
+        """The runtime of the training."""
+        return validate(Runtime, self.record["runtime"], f"run {self.path}: recipe.json")
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime asked for; what it leaves open is as in the training, if this machine has it.
+
+        A run trained on a GPU so opens on a machine without one.
+        """
+        from gradlab.engine.runtime import device_of
+
+        asked, before = self.asked, self.trained_with
+        device = asked.device
+        if device == "auto":
+            try:
+                device = str(device_of(before.device))
+            except UserError:
+                device = str(device_of("auto"))
+        same = device.split(":")[0] == before.device.split(":")[0]
+        precision = before.precision if asked.precision == "auto" and same else asked.precision
+        threads = asked.threads or (before.threads if same else 0)
+        return Runtime(device=device, precision=precision, threads=threads)
+
+    @cached_property
+    def dataset(self) -> Any:
+        """What was learnt from, read again; UserError when it has changed since the training."""
+        dataset = learnt_from(self.recipe)
+        expected = self.record["dataset"].get("fingerprint", "")
+        if dataset.fingerprint != expected:
+            raise UserError(
+                f"dataset {self.recipe.data.name} has changed since this run was made "
+                f"(fingerprint {dataset.fingerprint[:8]}, expected {expected[:8]}): put the files "
+                "back as they were, or train a new run"
+            )
+        return dataset
+
+    @cached_property
+    def task(self) -> Task:
+        """The task with the weights of the best epoch."""
+        task = self.new_task(self.runtime)
+        task.load_weights(self.folder.load("best")[1])
+        return task
+
+    def new_task(self, runtime: Runtime) -> Task:
+        """The task as it was built, before any weights; torch's generators stay as they are."""
+        with seeded(self.recipe.seed):
+            return make(self.recipe, self.schema, runtime, self.brought)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network with the weights of the best epoch."""
+        return self.task.model
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl: windows of steps, evaluations, events."""
+        return self.folder.lines()
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """The line that ends a finished training; empty before."""
+        return next((line for line in self.history if line.get("event") == "end"), {})
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training has ended and its final metrics are recorded."""
+        return bool(self.end)
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """The final metrics of each split, as recorded at the end of the training."""
+        return {line["split"]: line["metrics"] for line in self.history if line.get("final")}
+
+    @property
+    def baselines(self) -> dict[str, dict[str, dict[str, float]]]:
+        """What guessing and a simple model reach: by split, then baseline, then metric."""
+        found: dict[str, dict[str, dict[str, float]]] = self.end.get("baselines", {})
+        return found
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The training in one JSON object: what `train --json` prints."""
+        end = self.end
+        return {
+            "run": str(self.path),
+            "recipe": self.recipe.name,
+            "data": self.record["dataset"].get("name", ""),
+            "seed": self.recipe.seed,
+            "metrics": self.metrics,
+            "baselines": self.baselines,
+            "warnings": end.get("warnings", []),
+            "seconds": end.get("seconds"),
+            "examples_per_second": end.get("examples_per_second"),
+            "best_epoch": end.get("best_epoch"),
+        }
+
+    def details(self, split: str = "test") -> Evaluation:
+        """The evaluation of a split with its findings; reading test is recorded in the run."""
+        if self.task.dataset is None:
+            self.task.dataset = self.dataset
+        with self.task.setup.applied():
+            found = self.task.details(split)
+        if split == "test":
+            self.note_reading("eval", found.metrics)
+        return found
+
+    def note_reading(self, by: str, metrics: dict[str, float] | None = None) -> None:
+        """Record that the test split was read."""
+        line = {"event": "test read", "by": by}
+        self.folder.append(line if metrics is None else {**line, "metrics": metrics})
+
+    def evaluate(self, split: str = "test") -> dict[str, float]:
+        """Metrics on a split; reading test is recorded in the run."""
+        return self.details(split).metrics
+
+    def read(self, inputs: Sequence[Any] | Any) -> tuple[Split, tuple[str, ...]]:
+        """New inputs as columns of the schema's inputs, and notes on what was converted.
+
+        Inputs without a name are numbered, from 1. For a network of several inputs each one is a
+        dictionary by field name.
+        """
+        items: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        columns: dict[str, Any] = {}
+        names: tuple[str, ...] = ()
+        notes: list[str] = []
+        several = len(self.schema.inputs) > 1
+        for name, field in self.schema.inputs.items():
+            found = field.read([item[name] for item in items] if several else items)
+            columns[name] = found.column
+            notes += found.column.notes
+            names = names or found.names
+        ids = tuple(given or str(number) for number, given in enumerate(names, 1))
+        return Split(columns, ids), tuple(dict.fromkeys(notes))
+
+    def predict(self, inputs: Sequence[Any] | Any) -> list[Prediction]:
+        """Answers for images (paths, folders, arrays, PIL), or rows (a CSV path, dicts)."""
+        return self.predict_noted(inputs)[0]
+
+    def predict_noted(
+        self, inputs: Sequence[Any] | Any
+    ) -> tuple[list[Prediction], tuple[str, ...]]:
+        """As `predict`, and notes on what was converted to what the network was trained on."""
+        split, notes = self.read(inputs)
+        with self.task.setup.applied():
+            answers = self.task.predict(split)
+        return [Prediction(*pair) for pair in zip(split.ids, answers, strict=True)], notes
+
+    @property
+    def brought(self) -> Own | None:
+        """The network that a person has given; UserError when it is wanted and was not."""
+        if self.recipe.model.name == "own" and self._own is None:
+            raise UserError(
+                f"{self.path} was trained from Python with a network of your own: "
+                "gradlab.load(path, model=your_network)"
+            )
+        return self._own
+
+    def _repr_html_(self) -> str:
+        """The report, as a notebook shows it."""
+        page = self.path / "report.html"
+        if not page.is_file():
+            return f"<code>{escape(repr(self))}</code>"
+        text = escape(page.read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{text}" width="100%" height="700"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+
+def open_run(
+    path: str | os.PathLike[str],
+    model: nn.Module | None = None,
+    runtime: Runtime | None = None,
+) -> Run:
+    """The run in a folder; UserError when there is none."""
+    return Run(RunFolder.open(Path(path)), model, runtime)

@@ -1,0 +1,1 @@
+"""What trains: train, resume, ensembles, reproductions, one's own networks."""

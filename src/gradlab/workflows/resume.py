@@ -1,0 +1,30 @@
+"""What was stopped, continued: a run or an ensemble."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from gradlab.errors import UserError
+from gradlab.runs.ensemble import is_ensemble
+from gradlab.runs.run import Run
+from gradlab.workflows.ensemble import resume_ensemble
+from gradlab.workflows.train import divide, resume_run
+
+
+def resume(path: str | os.PathLike[str], **options: Any) -> Run:
+    """Continue a run from its last checkpoint, or the members of an ensemble.
+
+    Of what is finished, only a report that is missing is written. Options are those of
+    `gradlab.train` that do not change the result: `progress`, `log`, `observers`, `test`, and the
+    runtime's (`device`, `precision`, `threads`), which are as in the training where they are left
+    out. On a CPU the final weights are bit for bit those of a run that was never stopped.
+    """
+    manner, fields = divide(options)
+    refused = [*fields, *({"out", "name"} & set(options))]
+    if refused:
+        raise UserError(
+            f"resume takes no field of the recipe (found {', '.join(refused)}): the run continues "
+            "as it began; begin a new run to change it"
+        )
+    return resume_ensemble(path, manner) if is_ensemble(path) else resume_run(path, manner)

@@ -1,0 +1,219 @@
+"""From a recipe to a finished run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gradlab.config import Recipe, Runtime, override
+from gradlab.data import Schema
+from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
+from gradlab.engine.console import Console
+from gradlab.engine.runtime import machine
+from gradlab.errors import UserError
+from gradlab.insight import refuse
+from gradlab.recipes import find
+from gradlab.report import Gallery, write
+from gradlab.runs.make import learnt_from, make
+from gradlab.runs.run import Run, open_run
+from gradlab.tasks.base import Own, Task
+from gradlab.version import __version__
+from gradlab.workflows.diagnosis import first_fault
+from gradlab.workflows.verdict import warnings
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a training is carried out: nothing of it changes the result."""
+
+    out: str | os.PathLike[str] = "runs"
+    name: str | None = None
+    test: bool = True
+    progress: bool = True
+    log: Sequence[str] = ()
+    observers: Sequence[Observer] = ()
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+def train(recipe: str | Recipe, **options: Any) -> Run:
+    """Train a recipe and return its run, which is the folder `out/name`.
+
+    Options are those of `Manner` (`out`, `name`, `test`, `progress`, `log`, `observers`), the
+    runtime's (`device`, `precision`, `threads`) and the recipe's fields by short or dotted name:
+    `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. The test split is read once, at the
+    end, on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)`
+    writes event files too.
+    """
+    manner, fields = divide(options)
+    chosen = located(find(recipe, fields))
+    return begin(chosen, learnt_from(chosen), None, manner)
+
+
+def resume_run(path: str | os.PathLike[str], manner: Manner) -> Run:
+    """Continue a run from its last checkpoint; of a finished one what is missing is written."""
+    run = open_run(path)
+    with run.folder.locked():
+        if run.finished:
+            if not (run.path / "report.html").is_file():
+                run.task.dataset = run.dataset
+                _report(run, run.task, [split for split in run.metrics if split != "test"])
+            return run
+        runtime = run.trained_with
+        if manner.runtime != Runtime():
+            runtime = override(runtime, manner.runtime.model_dump(exclude_defaults=True))
+        began = run.folder.has("last")
+        with training(
+            run.recipe, run.dataset, runtime, run.brought, schema=run.schema, fresh=not began
+        ) as task:
+            return carry_out(run, task, manner)
+
+
+def begin(recipe: Recipe, dataset: Any, own: Own | None, manner: Manner) -> Run:
+    """Make the task, look it over, make the run folder, train."""
+    with training(recipe, dataset, manner.runtime, own) as task:
+        record = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "gradlab": __version__,
+            "seed": task.recipe.seed,
+            "recipe": task.recipe.model_dump(mode="json"),
+            "schema": task.schema.model_dump(mode="json"),
+            "runtime": task.setup.runtime.model_dump(mode="json"),
+            "dataset": dataset.describe(),
+            "notes": [*dataset.notes, *task.notes],
+            "machine": machine(),
+        }
+        stem = f"{recipe.name}-{Path(dataset.name).stem}"
+        folder = RunFolder.create(Path(manner.out), manner.name, stem, record)
+        run = Run(folder, own.model if own else None)
+        run.dataset = dataset
+        with folder.locked():
+            return carry_out(run, task, manner)
+
+
+@contextmanager
+def training(
+    recipe: Recipe,
+    dataset: Any,
+    runtime: Runtime,
+    own: Own | None,
+    *,
+    schema: Schema | None = None,
+    fresh: bool = True,
+) -> Iterator[Task]:
+    """A task ready to train, and for as long as it trains the process's seed and threads.
+
+    The one place that owns the seed: a training that is begun and one that is resumed before its
+    first checkpoint come out of it alike. Afterwards torch is as it was found.
+    """
+    with seeded(recipe.seed):
+        task = make(recipe, schema or dataset.schema, runtime, own)
+        with task.setup.applied():
+            task.prepare(dataset, fresh=fresh)
+            findings = refuse(task.preflight())
+            task.notes += tuple(str(finding) for finding in findings)
+            # The preflight and the count of operations draw nothing, but whoever adds a draw to
+            # them should not change every training: the generator is set anew.
+            torch.manual_seed(task.recipe.seed)
+            yield task
+
+
+def carry_out(run: Run, task: Task, manner: Manner) -> Run:
+    """Train until the end, then evaluate the best epoch, record it and write the report."""
+    observers = list(manner.observers)
+    if manner.progress:
+        observers.append(Console(run.record, task.plan.epochs, task.steps))
+    if Gallery.wanted(task):
+        observers.append(Gallery(task, run.path / "samples"))
+    for kind in manner.log:
+        observers.append(_logger(kind, run))
+    try:
+        progress = fit(task, task.plan, run.folder, observers)
+    except Diverged as error:
+        raise _explained(error, run, task) from None
+    _conclude(run, task, progress, manner.test)
+    return run
+
+
+def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
+    """Evaluate the weights of the best epoch on each split, once, and record it."""
+    task.load_weights(run.folder.load("best")[1])
+    splits = [split for split in ("train", "val", "test") if task.has(split)]
+    splits = splits if test else [split for split in splits if split != "test"]
+    details = {}
+    for split in splits:
+        details[split] = task.details(split)
+        line = {"step": progress.step, "split": split, "final": True}
+        run.folder.append({**line, "metrics": details[split].metrics})
+    found = task.baselines(splits)
+    metrics = {split: evaluation.metrics for split, evaluation in details.items()}
+    rate = progress.examples / progress.step_seconds if progress.step_seconds else None
+    run.folder.append(
+        {
+            "event": "end",
+            "step": progress.step,
+            "reason": progress.reason,
+            "seconds": round(progress.seconds, 3),
+            "examples_per_second": rate and round(rate, 1),
+            "best_epoch": progress.best_epoch + 1,
+            "baselines": found,
+            "warnings": warnings(metrics, found, task.plan.monitor or task.monitor),
+        }
+    )
+    run.task = task
+    write(run, task, details)
+
+
+def _report(run: Run, task: Task, splits: Sequence[str]) -> None:
+    """Write the report of a finished run that has none; the test split is not read again."""
+    write(run, task, {split: task.details(split) for split in splits})
+
+
+def located(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths: a resume may be started from another folder."""
+    config, before = recipe.data, recipe.transfer
+    if Path(config.name).exists():
+        config = config.model_copy(update={"name": str(Path(config.name).resolve())})
+    if before.weights and Path(before.weights).exists():  # else published ones, by their name
+        before = before.model_copy(update={"weights": str(Path(before.weights).resolve())})
+    return recipe.model_copy(update={"data": config, "transfer": before})
+
+
+def divide(options: dict[str, Any]) -> tuple[Manner, dict[str, Any]]:
+    """Options of the manner and the runtime, and fields of the recipe (None left out)."""
+    given = {key: value for key, value in options.items() if value is not None}
+    machine_part = {key: given.pop(key) for key in [*given] if key in Runtime.model_fields}
+    known = Manner.__dataclass_fields__
+    manner = {key: given.pop(key) for key in [*given] if key in known}
+    runtime = override(manner.pop("runtime", Runtime()), machine_part, where="runtime")
+    return Manner(**manner, runtime=runtime), given
+
+
+def _explained(error: Diverged, run: Run, task: Task) -> UserError:
+    """The divergence in words: where it began, and what to try."""
+    where = first_fault(task, run.folder, error.step)
+    kept = (
+        f"The checkpoint of the last good step is kept in {run.path}."
+        if run.folder.has("last")
+        else "No checkpoint had been written yet."
+    )
+    smaller = task.recipe.optimizer.lr / 10
+    return UserError(
+        f"the training diverged at {error}. {where} {kept} Try a smaller learning rate "
+        f"(--optimizer.lr {smaller:.3g}), gradient clipping (--plan.clip_norm 1) or warm-up "
+        "(--schedule.warmup 1)"
+    )
+
+
+def _logger(kind: str, run: Run) -> Observer:
+    if kind == "tensorboard":
+        from gradlab.engine.tensorboard import TensorBoard
+
+        return TensorBoard(run.path)
+    raise UserError(f"--log: expected tensorboard, found {kind!r}")
