@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gradlab.data import columns as column_module
 from gradlab.data import tabular
-from gradlab.data.columns import Frame, Placement
+from gradlab.data.columns import Frame, Placement, numbered
 from gradlab.data.dataset import Schema
 from gradlab.data.fields.table import Table
 from gradlab.errors import UserError
@@ -188,7 +188,7 @@ def test_types_that_cannot_be_inputs_are_left_out() -> None:
     assert reasons["when"].startswith("a date") and reasons["nothing"] == "it has no value"
     assert np.isfinite(encoded(field, rows)).all()
     # They do not hinder the other things that are asked of a table.
-    assert len(set(rows.groups().tolist())) == n
+    assert len(set(numbered(rows.marks()).tolist())) == n
     assert field.issues({"train": rows}).facts["missing"] == {"nothing": 1.0}
 
 
@@ -324,7 +324,7 @@ def test_the_work_is_in_proportion_to_the_columns() -> None:
             field = Table().fit(rows.take(np.arange(9)))
             field.encode(rows)
             field.issues({"train": rows})
-            rows.groups()
+            numbered(rows.marks())
 
         return run
 
@@ -338,7 +338,7 @@ def test_stretches_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) ->
     rows = wide(40, rows=30)
     held = rows.take(np.arange(29, 3, -2))
     whole = Table().fit(held)
-    expected, groups = encoded(whole, rows), rows.groups()
+    expected, groups = encoded(whole, rows), numbered(rows.marks())
     for cells, batch in ((1, 1), (7, 3), (50, 256)):
         monkeypatch.setattr(column_module, "CELLS", cells)
         monkeypatch.setattr(tabular, "CELLS", cells)
@@ -346,7 +346,7 @@ def test_stretches_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) ->
         field = Table().fit(held)
         assert field == whole
         assert np.array_equal(encoded(field, rows), expected)
-        assert np.array_equal(rows.groups(), groups)
+        assert np.array_equal(numbered(rows.marks()), groups)
 
 
 def test_little_memory_is_taken_beside_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,16 +376,18 @@ def test_chosen_rows_are_only_noted() -> None:
 
 def test_equal_rows_have_one_group() -> None:
     rows = raw(a=["2", "1", "2", None, None], b=["x", "x", "x", "y", "y"])
-    assert rows.groups().tolist() == [0, 1, 0, 2, 2]
-    assert raw(b=["x", "x", "x", "y", "y"]).groups().tolist() == [0, 0, 0, 1, 1]
-    assert rows.take(np.array([4, 2, 0])).groups().tolist() == [0, 1, 1]
+    assert numbered(rows.marks()).tolist() == [0, 1, 0, 2, 2]
+    assert numbered(raw(b=["x", "x", "x", "y", "y"]).marks()).tolist() == [0, 0, 0, 1, 1]
+    assert numbered(rows.take(np.array([4, 2, 0])).marks()).tolist() == [0, 1, 1]
 
 
 @settings(max_examples=60, deadline=None)
 @given(FRAMES)
 def test_groups_are_counted_in_order_of_appearance(rows: list[Any]) -> None:
     seen: dict[Any, int] = {}
-    assert table(rows).groups().tolist() == [seen.setdefault(row, len(seen)) for row in rows]
+    assert numbered(table(rows).marks()).tolist() == [
+        seen.setdefault(row, len(seen)) for row in rows
+    ]
 
 
 # New rows

@@ -21,9 +21,9 @@ from gradlab.data.fields.base import Field
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.table import Table
+from gradlab.data.frames import given_frame, read_frame
 from gradlab.data.sources import datasets
 from gradlab.data.sources.download import fetch
-from gradlab.data.sources.frames import given_frame, read_frame
 from gradlab.data.tabular import LARGEST, batches, names_rows
 from gradlab.errors import UnknownName, UserError, unknown
 from gradlab.words import some
