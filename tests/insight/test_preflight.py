@@ -365,9 +365,9 @@ def test_refuse_names_every_error_and_hands_back_warnings():
     warning = Finding("warning", "input-scale", "the inputs are large", "normalise them")
     assert refuse([]) == []
     assert refuse([warning]) == [warning]
-    errors = [Finding("error", "a-b", f"mistake {i}", f"mend {i}") for i in range(2)]
+    errors = [Finding("error", "a-b", f"mistake {i}", f"fix {i}") for i in range(2)]
     with pytest.raises(UserError) as raised:
         refuse([errors[0], warning, errors[1]])
     message = str(raised.value)
-    assert "mistake 0. Fix: mend 0." in message and "mistake 1. Fix: mend 1." in message
+    assert "mistake 0. Fix: fix 0." in message and "mistake 1. Fix: fix 1." in message
     assert "large" not in message

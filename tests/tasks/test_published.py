@@ -140,7 +140,7 @@ def test_a_training_begins_with_published_weights_by_name(publisher, photos, tmp
     assert (image.mean, image.std) == IMAGENET
     assert any("normalised by mean 0.485, 0.456, 0.406" in note for note in run.record["notes"])
     again = gradlab.load(run.path).predict([photos])
-    assert [a.top for a in again] == [a.top for a in run.predict([photos])]
+    assert [a.answer.top for a in again] == [a.answer.top for a in run.predict([photos])]
 
 
 def test_a_path_that_exists_comes_before_a_published_name(tmp_path, monkeypatch):

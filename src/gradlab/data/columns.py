@@ -89,7 +89,17 @@ class Dense:
         return len(self.base) if self.rows is None else len(self.rows)
 
     def __getitem__(self, chosen: Any) -> np.ndarray:
-        found: np.ndarray = self.base[chosen if self.rows is None else self.rows[chosen]]
+        found: np.ndarray
+        if self.rows is None:
+            found = self.base[chosen]
+        elif not isinstance(chosen, tuple):
+            found = self.base[self.rows[chosen]]
+        elif chosen[0] is Ellipsis:
+            found = self.base[self.rows][chosen]
+        else:
+            examples = self[chosen[0]]
+            kept = (slice(None),) if examples.ndim == self.base.ndim else ()
+            found = examples[(*kept, *chosen[1:])]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -12,11 +12,11 @@ Words = tuple[str, str]
 
 
 def expectation(layer: nn.Module, x: Tensor) -> Words | None:
-    """What `layer` expects where `x` is not that, and how to mend it; None if nothing is known.
+    """What `layer` expects where `x` is not that, and how to fix it; None if nothing is known.
 
     >>> import torch
     >>> expectation(nn.Linear(400, 10), torch.zeros(8, 256))
-    ('a last size of 400 (in_features)', 'give it in_features=256, or mend what comes before it')
+    ('a last size of 400 (in_features)', 'give it in_features=256, or fix what comes before it')
     """
     if isinstance(layer, nn.Embedding):
         return _embedding(layer, x)
@@ -31,7 +31,7 @@ def expectation(layer: nn.Module, x: Tensor) -> Words | None:
             place = "last size" if dim < 0 else "second size (channels)"
             return (
                 f"a {place} of {getattr(layer, name)} ({name})",
-                f"give it {name}={_size(x, dim)}, or mend what comes before it",
+                f"give it {name}={_size(x, dim)}, or fix what comes before it",
             )
     if isinstance(layer, _BatchNorm) and layer.training and x.numel() == _size(x, 1):
         return (
@@ -52,7 +52,7 @@ def _convolution(layer: _ConvNd, x: Tensor) -> Words | None:
     if x.shape[1] != channels:
         if x.shape[-1] == channels:
             return expects, "move the channels to second place: x.movedim(-1, 1)"
-        return expects, f"give it in_channels={x.shape[1]}, or mend what comes before it"
+        return expects, f"give it in_channels={x.shape[1]}, or fix what comes before it"
     if not isinstance(layer, _ConvTransposeNd):
         return (
             f"at least its kernel of {shape_words(layer.kernel_size)}, padding included",

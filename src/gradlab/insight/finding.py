@@ -13,7 +13,7 @@ from gradlab.errors import UserError
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, or looks so, and how to mend it.
+    """Something that is wrong, or looks so, and how to fix it.
 
     An error makes the training wrong or impossible; a warning may be meant. `code` is a stable
     name of the kind of finding.

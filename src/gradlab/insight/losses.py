@@ -1,8 +1,8 @@
 """Whether a loss is given what it is made for: shapes, types, labels, scores or probabilities.
 
-The loss may be a module, a torch function or any code of a person's own: while it runs, each call
-of a torch loss inside it is seen with its arguments, and checked before it is made. That matters
-on a GPU, where a label out of range does not raise but ends the process.
+The loss may be a module, a torch function or any function of the user's own: while it runs, each
+call of a torch loss inside it is seen with its arguments, and checked before it is made. That
+matters on a GPU, where a label out of range does not raise but ends the process.
 """
 
 from __future__ import annotations

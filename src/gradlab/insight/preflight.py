@@ -137,7 +137,7 @@ class _Trace:
         first = next(tensors_in(args), None)
         known = expectation(module, first) if first is not None else None
         if known is None:
-            fix = "mend the forward pass there, or give it the inputs that it expects"
+            fix = "fix the forward pass there, or give it the inputs that it expects"
             if isinstance(error, torch.OutOfMemoryError):
                 fix = "make the batch, the inputs or the model smaller"
             return Finding("error", "forward-failed", f"{what}: {_line(error)}", fix)
@@ -189,7 +189,7 @@ def _on_devices(model: nn.Module, x: Any, y: Any) -> Iterator[Finding]:
 
 
 def _on_input(x: Any, trace: _Trace) -> Iterator[Finding]:
-    """Inputs that are NaN or infinite, or far from mean 0 and deviation 1."""
+    """Inputs that are NaN or infinite, or far from mean 0 and standard deviation 1."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         return
     kind = non_finite(x)
@@ -197,10 +197,10 @@ def _on_input(x: Any, trace: _Trace) -> Iterator[Finding]:
         what = f"the inputs hold {kind} values"
         yield Finding("warning", "input-not-finite", what, "fill in or drop the missing values")
     elif not isinstance(trace.first, _NORMALISING) and x.numel() > 1:
-        deviation, mean = (float(value) for value in torch.std_mean(x.float()))
-        if abs(mean) > _LARGE or deviation > _LARGE:
-            what = f"the inputs are not normalised: mean {mean:.3g}, deviation {deviation:.3g}"
-            fix = "subtract the mean and divide by the deviation of the training split"
+        std, mean = (float(value) for value in torch.std_mean(x.float()))
+        if abs(mean) > _LARGE or std > _LARGE:
+            what = f"the inputs are not normalised: mean {mean:.3g}, standard deviation {std:.3g}"
+            fix = "subtract the mean and divide by the standard deviation of the training split"
             yield Finding("warning", "input-scale", what, fix)
 
 
@@ -243,7 +243,7 @@ def _loss_not_finite(value: Tensor, first: str | None) -> Finding:
         fix = "look for log or root of 0, or division by 0, in the loss and in the targets"
     else:
         what += f": {first}"
-        fix = "mend that place; if it is the input, fill in or drop the missing values"
+        fix = "fix that place; if it is the input, fill in or drop the missing values"
     return Finding("error", "loss-not-finite", what, fix)
 
 

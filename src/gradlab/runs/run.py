@@ -6,6 +6,7 @@ This is the one place that reads a dataset's test split after the training, and 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from html import escape
@@ -22,6 +23,7 @@ from gradlab.runs.make import learnt_from, make
 from gradlab.tasks.answers import Prediction
 from gradlab.tasks.base import Own, Task
 from gradlab.tasks.evaluation import Evaluation
+from gradlab.text import printable
 
 
 class Run:
@@ -163,9 +165,13 @@ class Run:
         return found
 
     def note_reading(self, by: str, metrics: dict[str, float] | None = None) -> None:
-        """Record that the test split was read."""
+        """Record that the test split was read; where that cannot be written, say so and go on."""
         line = {"event": "test read", "by": by}
-        self.folder.append(line if metrics is None else {**line, "metrics": metrics})
+        try:
+            self.folder.append(line if metrics is None else {**line, "metrics": metrics})
+        except UserError as error:
+            note = f"note: that the test split was read is not recorded in the run: {error}"
+            print(printable(note), file=sys.stderr)
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
         """Metrics on a split; reading test is recorded in the run."""

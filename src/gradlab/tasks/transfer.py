@@ -75,13 +75,12 @@ def normalised(schema: Schema, path: str) -> Schema:
     known = normalisation(path)
     if known is None:
         return schema
-    inputs = {
+    taken = {
         name: field.model_copy(update={"mean": known[0], "std": known[1]})
-        if isinstance(field, Image) and len(known[0]) == field.channels
-        else field
         for name, field in schema.inputs.items()
+        if isinstance(field, Image) and len(known[0]) == field.channels
     }
-    return schema.model_copy(update={"inputs": inputs})
+    return schema.model_copy(update={"inputs": {**schema.inputs, **taken}}) if taken else schema
 
 
 def normalisation(path: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -174,11 +173,11 @@ def freeze(model: nn.Module, transfer: Transfer, epoch: int) -> None:
 def groups(
     model: nn.Module, transfer: Transfer
 ) -> list[tuple[float, list[tuple[str, nn.Parameter]]]]:
-    """Parameters with the factor of their learning rate: the body's, and 1 for the last layer."""
+    """Parameters with the factor of their learning rate: `backbone_lr`, or 1 for the last layer."""
     named = list(model.named_parameters())
     if transfer.backbone_lr == 1:
         return [(1.0, named)]
     head = head_of(model)
-    body = [(name, value) for name, value in named if not name.startswith(f"{head}.")]
+    backbone = [(name, value) for name, value in named if not name.startswith(f"{head}.")]
     last = [(name, value) for name, value in named if name.startswith(f"{head}.")]
-    return [(1.0, last), (transfer.backbone_lr, body)]
+    return [(1.0, last), (transfer.backbone_lr, backbone)]

@@ -64,6 +64,8 @@ def resume_ensemble(path: str | os.PathLike[str], manner: Manner) -> Ensemble:
     manner = replace(manner, test=manner.test and record.test)
     with ensemble.folder.locked():
         if ensemble.finished:
+            for member in ensemble.paths:
+                resume_run(member, manner)  # writes a report that is missing
             return ensemble
         for index, member in enumerate(ensemble.paths):
             if manner.progress:

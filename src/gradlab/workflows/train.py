@@ -62,8 +62,7 @@ def resume_run(path: str | os.PathLike[str], manner: Manner) -> Run:
     with run.folder.locked():
         if run.finished:
             if not (run.path / "report.html").is_file():
-                run.task.dataset = run.dataset
-                _report(run, run.task, [split for split in run.metrics if split != "test"])
+                _report(run)
             return run
         runtime = run.trained_with
         if manner.runtime != Runtime():
@@ -170,9 +169,13 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
     write(run, task, details)
 
 
-def _report(run: Run, task: Task, splits: Sequence[str]) -> None:
+def _report(run: Run) -> None:
     """Write the report of a finished run that has none; the test split is not read again."""
-    write(run, task, {split: task.details(split) for split in splits})
+    task = run.task
+    task.dataset = run.dataset
+    with task.setup.applied():
+        splits = [split for split in run.metrics if split != "test"]
+        write(run, task, {split: task.details(split) for split in splits})
 
 
 def located(recipe: Recipe) -> Recipe:

@@ -188,7 +188,7 @@ def test_types_that_cannot_be_inputs_are_left_out() -> None:
     assert reasons["when"].startswith("a date") and reasons["nothing"] == "it has no value"
     assert np.isfinite(encoded(field, rows)).all()
     # They do not hinder the other things that are asked of a table.
-    assert len(set(numbered(rows.marks()).tolist())) == n
+    assert len(set(rows.marks().tolist())) == n
     assert field.issues({"train": rows}).facts["missing"] == {"nothing": 1.0}
 
 

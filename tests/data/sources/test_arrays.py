@@ -9,8 +9,9 @@ import pytest
 
 from gradlab import machine
 from gradlab.config import DataConfig
+from gradlab.data import npz as npz_files
 from gradlab.data.dataset import Source
-from gradlab.data.sources import arrays, load, source
+from gradlab.data.sources import load, source
 from gradlab.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -77,7 +78,7 @@ def test_float_targets_are_numbers(tmp_path: Path) -> None:
     assert (
         list(got.schema.targets) == ["number"] and got.parts["train"]["number"].dtype == np.float32
     )
-    assert got.parts["train"]["label"][:].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert got.parts["train"]["number"][:].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
 
 
 def test_labels_that_are_mapped(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_arrays_that_do_not_fit_into_memory(
 ) -> None:
     path = npz(tmp_path / "set.npz", {"x": header("<f8", (6, 10_000)) + bytes(480_000)})
     monkeypatch.setattr(machine, "memory", lambda: 900_000)
-    monkeypatch.setattr(arrays.npy, "read_array", None)  # nothing is read of it
+    monkeypatch.setattr(npz_files.npy, "read_array", None)  # nothing is read of it
     with pytest.raises(UserError, match=r"its arrays take 0\.0 GB of memory, .* are free"):
         source(DataConfig(name=str(path)))
 

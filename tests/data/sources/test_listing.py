@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from gradlab.config import DataConfig
-from gradlab.data.sources import listing, load, source
+from gradlab.data import listing
+from gradlab.data.sources import load, source
 from gradlab.errors import UserError
 
 
