@@ -349,7 +349,9 @@ def test_group_and_time_that_cannot_be(tmp_path: Path) -> None:
         ):
             table(tmp_path, text, **{key: "y"})
     with pytest.raises(UserError, match="no column beside 'y', 'g' to learn from"):
-        table(tmp_path, rows("1,a", "2,b", header="g,y"), group="g", time="g")
+        table(tmp_path, rows("1,a", "2,b", header="g,y"), group="g")
+    with pytest.raises(UserError, match=r"found two: --data\.group patient and --data\.time n"):
+        table(tmp_path, text, group="patient", time="n")
 
 
 # Data frames

@@ -268,7 +268,7 @@ def _is_dataset(data: Any, schema: Schema) -> bool:
     if kind == "arrays" and path.is_file():
         return bool({"y", "y_train"} & set(read_npz(path)))
     if kind == "table" and path.is_file():
-        from gradlab.data.sources.frames import read_frame
+        from gradlab.data.frames import read_frame
 
         return _column(schema) in read_frame(path)[0].columns
     return kind == "archive"

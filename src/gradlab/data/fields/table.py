@@ -21,7 +21,7 @@ from gradlab.data import tabular
 from gradlab.data.columns import Column, Dense, Frame, joined
 from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Issue
-from gradlab.data.sources.frames import clean, given_frame, read_frame
+from gradlab.data.frames import clean, given_frame, read_frame
 from gradlab.data.tabular import TableColumn
 from gradlab.errors import UserError
 from gradlab.words import SHOWN, shown, some

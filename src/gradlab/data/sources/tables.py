@@ -21,9 +21,9 @@ from gradlab.data.fields.base import Field
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.table import Table
+from gradlab.data.frames import given_frame, read_frame
 from gradlab.data.sources import datasets
 from gradlab.data.sources.download import fetch
-from gradlab.data.sources.frames import given_frame, read_frame
 from gradlab.data.tabular import LARGEST, batches, names_rows
 from gradlab.errors import UnknownName, UserError, unknown
 from gradlab.words import some
@@ -114,7 +114,12 @@ def _special(
 ) -> tuple[str | None, tuple[str, ...]]:
     """The column that is asked for, and those that the split goes by."""
     target = config.target
-    aside = tuple(dict.fromkeys(key for key in (config.group, config.time) if key is not None))
+    aside = tuple(key for key in (config.group, config.time) if key is not None)
+    if len(aside) > 1:
+        raise UserError(
+            f"{name}: the split goes by one column, found two: --data.group {config.group} and "
+            f"--data.time {config.time}. Leave one of them out"
+        )
     if target is None and config.target_kind != "none":
         raise UserError(
             f"{name}: which column is to be predicted? Give it with --data.target. "
