@@ -1,4 +1,4 @@
-"""What borrowed features are worth: transfer, frozen features and training from scratch.
+"""What pretrained features are worth: transfer, frozen features and training from scratch.
 
     gradlab train cifar_fast --name cifar --out runs
     python benchmarks/transfer.py runs/cifar --lr 0.2 --results docs/results.md
@@ -20,7 +20,7 @@ from gradlab.config import Target
 from gradlab.data.fields.image import Image
 from gradlab.workflows.reproduce import Row, machine_of, write_rows
 
-MANNERS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "from scratch": {},
     "frozen features": {"freeze": "features"},
     "transfer": {"backbone_lr": 0.3},
@@ -43,7 +43,7 @@ def main() -> None:
     _, image = begun.schema.input(Image, "this benchmark")
     name, source = begun.recipe.model.name, begun.record["dataset"]["name"]
     rows = []
-    for manner, fields in MANNERS.items():
+    for variant, fields in VARIANTS.items():
         if fields:
             fields = {"weights": str(given.weights), **fields}
         runs = [
@@ -71,14 +71,14 @@ def main() -> None:
             dataset=f"{given.data}, {given.limit:,} images",
             metric="accuracy",
             value=round(scratch, 4),
-            source=f"{name} of {source}: {manner}"
+            source=f"{name} of {source}: {variant}"
             + (", compared with training from scratch" if fields else ""),
         )
         seconds = statistics.fmean(run.end["seconds"] for run in runs)
         rows.append(
-            Row(f"{begun.recipe.name} ({manner})", target, values, seconds, machine_of(runs[0]))
+            Row(f"{begun.recipe.name} ({variant})", target, values, seconds, machine_of(runs[0]))
         )
-        print(manner, [f"{value:.4f}" for value in values], f"mean {rows[-1].mean:.4f}")
+        print(variant, [f"{value:.4f}" for value in values], f"mean {rows[-1].mean:.4f}")
     if given.results is not None:
         write_rows(given.results, rows)
 

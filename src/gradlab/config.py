@@ -170,7 +170,7 @@ class ScheduleConfig(Config):
 
 
 class Transfer(Config):
-    """What a training begins with: initial values, or weights learnt before."""
+    """What a training begins with: initial values, or pretrained weights."""
 
     init: Literal["default", "zeros", "constant", "normal", "xavier", "he", "orthogonal"] = Field(
         "default", description="initial values (default: those that fit the family)"

@@ -246,7 +246,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Networ
     """What a layer of a network makes of each example: inputs for any other estimator.
 
     Beside the parameters listed in `gradlab.sklearn`: `run`, the path of a run whose network is
-    borrowed (nothing is trained then, y is not needed, and X is read as the run reads it: images
+    used (nothing is trained then, y is not needed, and X is read as the run reads it: images
     of 0..255 or 0..1, or the inputs of an array); `layer` and `pool`, as in `gradlab.features`.
     """
 
@@ -276,7 +276,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Networ
         self.pool = pool
 
     def fit(self, X: Any, y: Any = None) -> NetworkFeatures:  # noqa: N803
-        """Train on X (N D or images) and y (labels or numbers), or borrow the network of `run`."""
+        """Train on X (N D or images) and y (labels or numbers), or take the network of `run`."""
         if self.run is None:
             X, y = validate_data(self, X, y, allow_nd=True, ensure_min_samples=2)  # noqa: N806
             if type_of_target(y).startswith("continuous"):

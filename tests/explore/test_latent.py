@@ -21,7 +21,7 @@ from gradlab.errors import UserError
 from gradlab.explore.latent import colours, latent
 from gradlab.recipes import find
 from gradlab.runs import load
-from gradlab.workflows.train import Manner, begin, train
+from gradlab.workflows.train import RunOptions, begin, train
 
 SMALL = {"model.widths": "64", "model.code": 8}
 
@@ -41,8 +41,10 @@ def of_dataset(targets, tmp_path, count=150):
     schema = Schema(inputs={"image": Image(height=6, width=6, channels=1)}, targets=targets)
     source = Source("bare", schema, {"train": Split(columns)})
     recipe = find("autoencoder", {**SMALL, "epochs": 1, "batch_size": 32})
-    manner = Manner(tmp_path, progress=False, test=False, runtime=Runtime(device="cpu", threads=1))
-    return begin(recipe, finish(source, recipe.data), None, manner)
+    run_options = RunOptions(
+        tmp_path, progress=False, test=False, runtime=Runtime(device="cpu", threads=1)
+    )
+    return begin(recipe, finish(source, recipe.data), None, run_options)
 
 
 def test_the_comparison_with_pca_is_that_of_a_hand(run):

@@ -429,7 +429,7 @@ def test_an_ensemble_of_runs_that_were_there_trains_and_removes_nothing(digits, 
 def test_a_failure_takes_away_only_what_it_made(tmp_path, monkeypatch):
     from gradlab.workflows import ensemble as workflow
 
-    def fail(recipe, runtime, member, manner):
+    def fail(recipe, runtime, member, run_options):
         (member.parent / "notes.txt").write_text("somebody's")
         raise UserError("the disk is full")
 

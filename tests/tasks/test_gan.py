@@ -19,7 +19,7 @@ from gradlab.runs.run import open_run
 from gradlab.tasks.base import Own
 from gradlab.tasks.extractor import FeatureExtractor
 from gradlab.tasks.generating import latent_vectors, slerp
-from gradlab.workflows.train import Manner, resume_run, train
+from gradlab.workflows.train import RunOptions, resume_run, train
 
 SMALL = {
     "data": "digits", "data.image_size": 28, "data.limit": 330, "model.width": 4,
@@ -75,7 +75,7 @@ def test_a_resumed_training_ends_bit_for_bit_the_same(tmp_path, fields):
     for name in ("generator", "discriminator"):
         assert state[name]["step"] == 7
         assert all(slot["exp_avg"].any() for slot in state[name]["slots"].values())
-    resume_run(tmp_path / "cut", Manner(progress=False, test=False))
+    resume_run(tmp_path / "cut", RunOptions(progress=False, test=False))
     (progress, first), (_, second) = whole.folder.load("last"), cut.folder.load("last")
     assert progress.step == 15 and equal(first["model"], second["model"])
     for name in ("generator", "discriminator"):

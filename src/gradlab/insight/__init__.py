@@ -1,4 +1,4 @@
-"""Probes and the doctor: what is wrong with any `nn.Module`, and what happens inside it."""
+"""Probes: what is wrong with any `nn.Module`, and what happens inside it."""
 
 from gradlab.insight.finding import Finding, refuse
 from gradlab.insight.nonfinite import NonFinite, watch

@@ -1,7 +1,7 @@
 """Recipes for the classic convolutional networks: one for each, with defaults for small photos.
 
 The plan is the same for all of a family: AdamW, one cycle, flips and crops. It learns a few
-thousand small photos from nothing without tuning; `--weights` begins with what was learnt before.
+thousand small photos from nothing without tuning; `--weights` begins with pretrained weights.
 """
 
 from __future__ import annotations

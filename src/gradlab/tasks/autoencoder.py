@@ -156,13 +156,13 @@ class Autoencoder(Supervised):
         return model
 
     def initialise(self) -> None:
-        """Initial values, or weights that were learnt before with their normalisation."""
+        """Initial values, or pretrained weights with their normalisation."""
         super().initialise()
         self.field = self.schema.inputs[self.target]
 
-    def borrow(self, weights: str) -> tuple[str, ...]:
-        """Begin with weights learnt before; all of them must fit, whatever the classes were."""
-        return Task.borrow(self, weights)
+    def load_pretrained(self, weights: str) -> tuple[str, ...]:
+        """Begin with pretrained weights; all of them must fit, whatever the classes were."""
+        return Task.load_pretrained(self, weights)
 
     def score(self, output: Tensor, y: Tensor) -> Tensor:
         """The mean over all values, in units of the training split's standard deviation."""

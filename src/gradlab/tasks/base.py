@@ -80,7 +80,7 @@ class Task(ABC):
     """One kind of problem: its loss, its training step, its metrics, its answers."""
 
     serves: ClassVar[frozenset[str]] = frozenset()
-    """The `SECTIONS` of a recipe that it heeds; any other that was set is refused."""
+    """The `SECTIONS` of a recipe that it uses; any other that was set is refused."""
     monitor: ClassVar[str] = "loss"
     """The val metric that chooses the best epoch."""
     metrics: ClassVar[tuple[type[Metric], ...]] = ()
@@ -155,13 +155,13 @@ class Task(ABC):
         self.parts = {"random": Generators(self.setup.device), **self.training_parts(fresh)}
 
     def initialise(self) -> None:
-        """Give the network its initial values, or weights that were learnt before."""
+        """Give the network its initial values, or pretrained weights."""
         initial.apply(self.model, self.recipe.transfer.init)
         if self.recipe.transfer.weights:
-            self.notes += self.borrow(self.recipe.transfer.weights)
+            self.notes += self.load_pretrained(self.recipe.transfer.weights)
 
-    def borrow(self, weights: str) -> tuple[str, ...]:
-        """Begin with weights learnt before, all of which must fit; say what was done."""
+    def load_pretrained(self, weights: str) -> tuple[str, ...]:
+        """Begin with pretrained weights, all of which must fit; say what was done."""
         found, _ = transfer.read_weights(weights)
         check_weights(self.model, found)
         self.model.load_state_dict(found)

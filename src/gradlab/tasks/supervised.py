@@ -65,13 +65,13 @@ class Supervised(Task):
     # training
 
     def initialise(self) -> None:
-        """Initial values, or weights that were learnt before with their normalisation."""
+        """Initial values, or pretrained weights with their normalisation."""
         super().initialise()
         if self.recipe.transfer.weights:
             self.schema = transfer.normalised(self.schema, self.recipe.transfer.weights)
 
-    def borrow(self, weights: str) -> tuple[str, ...]:
-        """Begin with weights learnt before; a last layer for other classes is new."""
+    def load_pretrained(self, weights: str) -> tuple[str, ...]:
+        """Begin with pretrained weights; a last layer for other classes is new."""
         classes = getattr(self.field, "classes", ())
         return transfer.begin_with(self.model, weights, classes)
 

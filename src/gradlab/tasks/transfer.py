@@ -1,4 +1,4 @@
-"""Weights learnt before: reading them, fitting them to a network, training part of it.
+"""Pretrained weights: reading them, fitting them to a network, training part of it.
 
 Yosinski et al. (2014), "How transferable are features in deep neural networks?".
 """
@@ -104,7 +104,7 @@ _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
 def begin_with(model: nn.Module, path: str, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Put weights learnt before into `model`, and say what was done.
+    """Put pretrained weights into `model`, and say what was done.
 
     A last layer for other classes is left at its initial values; anything else that does not fit
     is refused.

@@ -18,7 +18,7 @@ from gradlab.runs.ensemble import FILE, Ensemble, EnsembleRecord, load_ensemble,
 from gradlab.runs.make import learnt_from
 from gradlab.tasks import tasks
 from gradlab.tasks.supervised import Supervised
-from gradlab.workflows.train import Manner, begin, divide, located, resume_run
+from gradlab.workflows.train import RunOptions, begin, divide, located, resume_run
 from gradlab.workflows.verdict import warnings
 
 MOST = 1000
@@ -33,25 +33,25 @@ def train_ensemble(recipe: str | Recipe, count: int = 5, **options: Any) -> Ense
     """
     if not 2 <= count <= MOST:
         raise UserError(f"an ensemble has at least 2 members and at most {MOST}, found {count}")
-    manner, fields = divide(options)
+    run_options, fields = divide(options)
     chosen = located(find(recipe, fields))
     _check_answers(chosen)
     record = EnsembleRecord(
         members=tuple(f"member-{index}" for index in range(count)),
         recipe=chosen,
-        runtime=manner.runtime,
-        test=manner.test,
+        runtime=run_options.runtime,
+        test=run_options.test,
     )
     stem = f"{chosen.name}-{Path(chosen.data.name).stem}-ensemble"
-    folder = new_folder(Path(manner.out), manner.name, stem, record).path
+    folder = new_folder(Path(run_options.out), run_options.name, stem, record).path
     try:
-        return resume_ensemble(folder, manner)
+        return resume_ensemble(folder, run_options)
     except UserError:
         _take_back(folder, record)
         raise
 
 
-def resume_ensemble(path: str | os.PathLike[str], manner: Manner) -> Ensemble:
+def resume_ensemble(path: str | os.PathLike[str], run_options: RunOptions) -> Ensemble:
     """Train the members that are missing or were stopped, then evaluate the whole.
 
     Members that are finished stay as they are. An ensemble of runs that were there before has
@@ -61,38 +61,38 @@ def resume_ensemble(path: str | os.PathLike[str], manner: Manner) -> Ensemble:
     record = ensemble.kept
     if record is None or record.recipe is None:
         return ensemble
-    manner = replace(manner, test=manner.test and record.test)
+    run_options = replace(run_options, test=run_options.test and record.test)
     with ensemble.folder.locked():
         if ensemble.finished:
             for member in ensemble.paths:
-                resume_run(member, manner)  # writes a report that is missing
+                resume_run(member, run_options)  # writes a report that is missing
             return ensemble
         for index, member in enumerate(ensemble.paths):
-            if manner.progress:
+            if run_options.progress:
                 print(f"member {index + 1} of {len(ensemble.paths)}", file=sys.stderr)
             try:
                 if (member / "recipe.json").is_file():
-                    resume_run(member, manner)
+                    resume_run(member, run_options)
                 else:
                     recipe = find(record.recipe, {"seed": record.recipe.seed + index})
-                    _begin(recipe, record.runtime, member, manner)
+                    _begin(recipe, record.runtime, member, run_options)
             except Interrupted as stopped:
                 raise Interrupted(stopped.signal, ensemble.folder) from None
-        _conclude(ensemble, manner.test)
+        _conclude(ensemble, run_options.test)
     return ensemble
 
 
-def _begin(recipe: Recipe, runtime: Runtime, member: Path, manner: Manner) -> None:
+def _begin(recipe: Recipe, runtime: Runtime, member: Path, run_options: RunOptions) -> None:
     """Train a member from its beginning; one that was stopped before it began is taken over."""
     if member.exists() and not RunFolder(member).is_unbegun():
         raise UserError(
             f"{member} is no run that gradlab has begun: it has no recipe.json, but holds other "
             "files. Move it away, then resume again"
         )
-    asked = manner.runtime.model_dump(exclude_defaults=True)
+    asked = run_options.runtime.model_dump(exclude_defaults=True)
     runtime = override(runtime, asked, where="runtime")
-    manner = replace(manner, out=member.parent, name=member.name, runtime=runtime)
-    begin(recipe, learnt_from(recipe), None, manner)
+    run_options = replace(run_options, out=member.parent, name=member.name, runtime=runtime)
+    begin(recipe, learnt_from(recipe), None, run_options)
 
 
 def _conclude(ensemble: Ensemble, test: bool) -> None:

@@ -29,11 +29,11 @@ def fit_own(
     to the mean over the batch; without one the task's own is used. Options are those of `train`.
     The run is reopened with `gradlab.load(path, model=module)`.
     """
-    manner, fields = divide(options)
+    run_options, fields = divide(options)
     recipe = find(recipe_of(module), fields)
     dataset, config = dataset_of(data, recipe.data)
     recipe = recipe.model_copy(update={"data": config})
-    return begin(recipe, dataset, Own(module, loss), manner)
+    return begin(recipe, dataset, Own(module, loss), run_options)
 
 
 def recipe_of(module: nn.Module, name: str = "own") -> Recipe:

@@ -22,11 +22,11 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
     final weights are bit for bit those of a run that was never stopped.
     """
     data = options.pop("data", None)
-    manner, fields = divide(options)
+    run_options, fields = divide(options)
     refused = [*fields, *({"out", "name"} & set(options))]
     if refused:
         raise UserError(
             f"resume takes no field of the recipe (found {', '.join(refused)}): the run continues "
             "as it began; begin a new run to change it"
         )
-    return resume_ensemble(path, manner) if is_ensemble(path) else resume_run(path, manner, data)
+    return resume_ensemble(path, run_options) if is_ensemble(path) else resume_run(path, run_options, data)

@@ -31,7 +31,7 @@ from gradlab.workflows.verdict import warnings
 
 
 @dataclass(frozen=True)
-class Manner:
+class RunOptions:
     """How a training is carried out: nothing of it changes the result."""
 
     out: str | os.PathLike[str] = "runs"
@@ -46,24 +46,24 @@ class Manner:
 def train(recipe: str | Recipe, **options: Any) -> Run:
     """Train a recipe and return its run, which is the folder `out/name`.
 
-    Options are those of `Manner` (`out`, `name`, `test`, `progress`, `log`, `observers`), the
+    Options are those of `RunOptions` (`out`, `name`, `test`, `progress`, `log`, `observers`), the
     runtime's (`device`, `precision`, `threads`) and the recipe's fields by short or dotted name:
     `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be arrays (x, y), or a
     data frame with `target="COLUMN"`. The test split is read once, at the
     end, on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)`
     writes event files too.
     """
-    manner, fields = divide(options)
+    run_options, fields = divide(options)
     if not is_held(fields.get("data")):
         chosen = located(find(recipe, fields))
-        return begin(chosen, learnt_from(chosen), None, manner)
+        return begin(chosen, learnt_from(chosen), None, run_options)
     data = fields.pop("data")
     chosen = located(find(recipe, fields))
     dataset, config = dataset_of(data, chosen.data)
-    return begin(chosen.model_copy(update={"data": config}), dataset, None, manner)
+    return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options)
 
 
-def resume_run(path: str | os.PathLike[str], manner: Manner, data: Any = None) -> Run:
+def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any = None) -> Run:
     """Continue a run from its last checkpoint; of a finished one what is missing is written.
 
     `data` is what it learns from, where that is held in Python.
@@ -77,18 +77,18 @@ def resume_run(path: str | os.PathLike[str], manner: Manner, data: Any = None) -
                 _report(run)
             return run
         runtime = run.trained_with
-        if manner.runtime != Runtime():
-            runtime = override(runtime, manner.runtime.model_dump(exclude_defaults=True))
+        if run_options.runtime != Runtime():
+            runtime = override(runtime, run_options.runtime.model_dump(exclude_defaults=True))
         began = run.folder.has("last")
         with training(
             run.recipe, run.dataset, runtime, run.brought, schema=run.schema, fresh=not began
         ) as task:
-            return carry_out(run, task, manner)
+            return carry_out(run, task, run_options)
 
 
-def begin(recipe: Recipe, dataset: Any, own: Own | None, manner: Manner) -> Run:
+def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions) -> Run:
     """Make the task, look it over, make the run folder, train."""
-    with training(recipe, dataset, manner.runtime, own) as task:
+    with training(recipe, dataset, run_options.runtime, own) as task:
         record = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "gradlab": __version__,
@@ -101,11 +101,11 @@ def begin(recipe: Recipe, dataset: Any, own: Own | None, manner: Manner) -> Run:
             "machine": machine(),
         }
         stem = f"{recipe.name}-{Path(dataset.name).stem}"
-        folder = RunFolder.create(Path(manner.out), manner.name, stem, record)
+        folder = RunFolder.create(Path(run_options.out), run_options.name, stem, record)
         run = Run(folder, own.model if own else None)
         run.dataset = dataset
         with folder.locked():
-            return carry_out(run, task, manner)
+            return carry_out(run, task, run_options)
 
 
 @contextmanager
@@ -135,20 +135,20 @@ def training(
             yield task
 
 
-def carry_out(run: Run, task: Task, manner: Manner) -> Run:
+def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
     """Train until the end, then evaluate the best epoch, record it and write the report."""
-    observers = list(manner.observers)
-    if manner.progress:
+    observers = list(run_options.observers)
+    if run_options.progress:
         observers.append(Console(run.record, task.plan.epochs, task.steps))
     if Gallery.wanted(task):
         observers.append(Gallery(task, run.path / "samples"))
-    for kind in manner.log:
+    for kind in run_options.log:
         observers.append(_logger(kind, run))
     try:
         progress = fit(task, task.plan, run.folder, observers)
     except Diverged as error:
         raise _explained(error, run, task) from None
-    _conclude(run, task, progress, manner.test)
+    _conclude(run, task, progress, run_options.test)
     return run
 
 
@@ -200,14 +200,14 @@ def located(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"data": config, "transfer": before})
 
 
-def divide(options: dict[str, Any]) -> tuple[Manner, dict[str, Any]]:
-    """Options of the manner and the runtime, and fields of the recipe (None left out)."""
+def divide(options: dict[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
+    """Options of the run and the runtime, and fields of the recipe (None left out)."""
     given = {key: value for key, value in options.items() if value is not None}
     machine_part = {key: given.pop(key) for key in [*given] if key in Runtime.model_fields}
-    known = Manner.__dataclass_fields__
-    manner = {key: given.pop(key) for key in [*given] if key in known}
-    runtime = override(manner.pop("runtime", Runtime()), machine_part, where="runtime")
-    return Manner(**manner, runtime=runtime), given
+    known = RunOptions.__dataclass_fields__
+    run_options = {key: given.pop(key) for key in [*given] if key in known}
+    runtime = override(run_options.pop("runtime", Runtime()), machine_part, where="runtime")
+    return RunOptions(**run_options, runtime=runtime), given
 
 
 def _explained(error: Diverged, run: Run, task: Task) -> UserError:
