@@ -121,6 +121,16 @@ def test_an_edited_recipe_json_gives_no_traceback(capsys, copied, whole):
     assert refused >= 10
 
 
+def test_a_record_without_inputs_is_refused(capsys, copied):
+    path = copied / "recipe.json"
+    record = json.loads(path.read_text())
+    record["schema"]["inputs"] = {}
+    path.write_text(json.dumps(record))
+    for command in ("eval", "resume"):
+        kind, said = outcome(capsys, command, copied)
+        assert kind == "refused" and "inputs" in said
+
+
 def test_a_name_that_leads_out_of_the_folder_of_runs_is_refused(capsys, tmp_path):
     for name in ("../escaped", "a/b", "", "..", "x" * 5000):
         kind, said = outcome(
