@@ -105,6 +105,32 @@ def test_a_recipe_json_that_is_none_is_refused(capsys, copied, text):
         assert kind == "refused" and "recipe.json" in said and len(said) < 1000
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["with checkpoints", "recipe.json alone"])
+def test_an_edited_recipe_json_gives_no_traceback(capsys, copied, whole):
+    path, rng = copied / "recipe.json", random.Random(2)
+    text = path.read_text()
+    if not whole:
+        shutil.rmtree(copied / "checkpoints")
+    refused = 0
+    for _ in range(20):
+        path.write_text(json.dumps(replaced(json.loads(text), rng)))
+        kind, _ = outcome(capsys, "eval", copied, "--split", "val", "--json")
+        refused += kind == "refused"
+        kind, said = outcome(capsys, "runs", "--out", copied.parent, "--json")
+        assert kind == "done" and len(json.loads(said)["runs"]) == 1
+    assert refused >= 10
+
+
+def test_a_record_without_inputs_is_refused(capsys, copied):
+    path = copied / "recipe.json"
+    record = json.loads(path.read_text())
+    record["schema"]["inputs"] = {}
+    path.write_text(json.dumps(record))
+    for command in ("eval", "resume"):
+        kind, said = outcome(capsys, command, copied)
+        assert kind == "refused" and "inputs" in said
+
+
 def test_a_name_that_leads_out_of_the_folder_of_runs_is_refused(capsys, tmp_path):
     for name in ("../escaped", "a/b", "", "..", "x" * 5000):
         kind, said = outcome(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradlab.config import Runtime
-from gradlab.engine import Interrupted, Observer
+from gradlab.engine import Interrupted, Observer, RunFolder
 from gradlab.errors import UserError
 from gradlab.explore.features import features
 from gradlab.runs import Ensemble, load
@@ -233,6 +233,27 @@ def test_a_stopped_ensemble_continues_and_finished_members_stay(digits, tmp_path
     written = (folder / "metrics.jsonl").read_bytes()
     assert resume(folder, progress=False).metrics == done.metrics
     assert (folder / "metrics.jsonl").read_bytes() == written
+
+
+def test_a_report_that_a_member_lacks_is_written(copy):
+    page = copy / "member-1" / "report.html"
+    page.unlink()
+    written = (copy / "metrics.jsonl").read_bytes()
+    resume(copy, progress=False)
+    assert "Learning curves" in page.read_text(encoding="utf-8")
+    assert (copy / "metrics.jsonl").read_bytes() == written
+
+
+def test_a_reading_of_test_that_cannot_be_recorded_is_said(copy, monkeypatch, capsys):
+    def append(folder, line):
+        raise UserError(f"cannot write {folder.path}")
+
+    monkeypatch.setattr(RunFolder, "append", append)
+    ensemble = load(copy)
+    assert ensemble.evaluate("test") == ensemble.metrics["test"]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in said] == [str(path) for path in ensemble.paths]
+    assert all(line.endswith("it does not record that test was read") for line in said)
 
 
 def test_one_that_was_stopped_before_its_ensemble_json_is_no_dead_end(tmp_path):

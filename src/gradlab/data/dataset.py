@@ -29,7 +29,9 @@ F = TypeVar("F", bound=Field)
 class Schema(Config):
     """The fields of an example by name: enough to build a model and to read new inputs."""
 
-    inputs: dict[str, AnyField] = Described(description="what goes into the network, in order")
+    inputs: dict[str, AnyField] = Described(
+        min_length=1, description="what goes into the network, in order"
+    )
     targets: dict[str, AnyField] = Described({}, description="what is asked for, in order")
 
     @property

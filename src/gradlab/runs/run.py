@@ -182,8 +182,8 @@ class Run:
         line = {"event": "test read", "by": by}
         try:
             self.folder.append(line if metrics is None else {**line, "metrics": metrics})
-        except UserError as error:
-            note = f"note: that the test split was read is not recorded in the run: {error}"
+        except UserError:
+            note = f"note: {self.path} cannot be written: it does not record that test was read"
             print(printable(note), file=sys.stderr)
 
     def evaluate(self, split: str = "test") -> dict[str, float]:

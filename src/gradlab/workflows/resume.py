@@ -29,4 +29,8 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
             f"resume takes no field of the recipe (found {', '.join(refused)}): the run continues "
             "as it began; begin a new run to change it"
         )
-    return resume_ensemble(path, run_options) if is_ensemble(path) else resume_run(path, run_options, data)
+    return (
+        resume_ensemble(path, run_options)
+        if is_ensemble(path)
+        else resume_run(path, run_options, data)
+    )
