@@ -11,11 +11,8 @@ import gradlab
 from gradlab import files
 from gradlab.cli import main
 from gradlab.engine import RunFolder
-<<<<<<< HEAD
-=======
 from gradlab.tasks.base import Task
 from support import same_weights
->>>>>>> tA
 
 
 @pytest.fixture(scope="module")
