@@ -131,7 +131,7 @@ def features(
     the test split of the run's own is recorded in the run.
 
     `layer` is the name of a module (`run.model.named_modules()`), of which the output is taken;
-    None takes the input of the last linear layer (of an autoencoder, its code). Maps (N C H W) are
+    None takes the input of the last linear layer (of an autoencoder, its latent vector). Maps (N C H W) are
     averaged over space; `pool` takes the largest value instead ("max") or keeps all of them
     ("none").
 
