@@ -131,9 +131,9 @@ def features(
     the test split of the run's own is recorded in the run.
 
     `layer` is the name of a module (`run.model.named_modules()`), of which the output is taken;
-    None takes the input of the last linear layer (of an autoencoder, its latent vector). Maps (N C H W) are
-    averaged over space; `pool` takes the largest value instead ("max") or keeps all of them
-    ("none").
+    None takes the input of the last linear layer (of an autoencoder, its latent vector). Maps
+    (N C H W) are averaged over space; `pool` takes the largest value instead ("max") or keeps all
+    of them ("none").
 
     UserError for a layer that is not there, inputs of another kind, a split that is missing, or a
     task whose network answers no inputs.

@@ -68,7 +68,7 @@ def _dense(sizes: tuple[int, ...]) -> list[nn.Module]:
 def conv_autoencoder(
     inputs: Shape, outputs: int, *, code: Code = 32, widths: Maps = (32, 64, 128)
 ) -> Autoencoder:
-    """Convolutions that halve the image, and convolutions that double it; a linear layer between."""
+    """Convolutions that halve the image, others that double it, and linear layers between."""
     in_channels, *sides = check_images(inputs, "choose the network 'dense_autoencoder'")
     sizes = [tuple(sides)]  # H W before each convolution and after the last one
     for _ in widths:

@@ -1,4 +1,4 @@
-"""The input itself as the answer: a network reconstructs what went through a short latent vector."""
+"""The input itself as the answer: a network reconstructs it from a short latent vector."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ class Autoencoder(Supervised):
     def principal_components(self, count: int) -> Any:
         """scikit-learn's PCA of at most `FITTED` training examples, spread over all of them.
 
-        It is of `values`. A latent vector wider than the data gets as many components as there can be.
+        It is of `values`. There are at most as many components as the data have numbers.
         """
         from sklearn.decomposition import PCA
 
