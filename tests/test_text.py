@@ -19,7 +19,7 @@ def test_what_is_harmless_stays_as_it_is():
 
 def test_what_is_not_is_written_out():
     assert printable("a\rb\x00\x7f") == "a\\x0db\\x00\\x7f"
-    assert printable("\udcff\u202e") == "\\udcff\\u202e"
+    assert printable("\udcff\u202e") == "\\xff\\u202e"
 
 
 def test_long_values_are_cut_in_their_midst():

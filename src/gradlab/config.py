@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gradlab.errors import UserError, unknown
+from gradlab.text import brief
 
 C = TypeVar("C", bound="Config")
 
@@ -21,7 +22,9 @@ C = TypeVar("C", bound="Config")
 class Config(BaseModel):
     """The base of all: frozen, unknown keys forbidden."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
 
 class Choice(BaseModel):
@@ -37,11 +40,22 @@ class Choice(BaseModel):
         return dict(self.model_extra or {})
 
 
+LARGEST_SIDE = 4096
+"""Pixels."""
+
+MOST = 10**9
+"""Of epochs, updates, examples: more than anybody waits for."""
+
+
 class Augment(Config):
     """Random changes of training images; each works on a whole batch, and 0 leaves it out."""
 
-    shift: int = Field(0, ge=0, description="move by up to this many pixels, edges filled black")
-    crop: int = Field(0, ge=0, description="pad by this many pixels and cut out at random")
+    shift: int = Field(
+        0, ge=0, le=LARGEST_SIDE, description="move by up to this many pixels, edges filled black"
+    )
+    crop: int = Field(
+        0, ge=0, le=LARGEST_SIDE, description="pad by this many pixels and cut out at random"
+    )
     flip: bool = Field(False, description="mirror left to right, half of the images")
     rotate: float = Field(0.0, ge=0, le=180, description="turn by up to this many degrees")
     scale: float = Field(0.0, ge=0, lt=1, description="resize by a factor of 1 -+ this")
@@ -52,17 +66,15 @@ class Augment(Config):
     resized_crop: float = Field(
         0.0, ge=0, le=1, description="cut out at least this share of the area and enlarge it"
     )
-    cutout: int = Field(0, ge=0, description="blacken a square of this many pixels a side")
+    cutout: int = Field(
+        0, ge=0, le=LARGEST_SIDE, description="blacken a square of this many pixels a side"
+    )
     mixup: float = Field(0.0, ge=0, description="mix pairs of examples by Beta(this, this)")
 
 
 def _typed(value: Any) -> Any:
     """A whole number typed on a command line; a Literal alone takes no text."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-LARGEST_SIDE = 4096
-"""Pixels."""
 
 
 def _image_size(value: Any) -> int | str:
@@ -97,8 +109,12 @@ class DataConfig(Config):
     )
     val: float = Field(0.1, ge=0, lt=1, description="share of train held out when there is no val")
     test: float = Field(0.15, ge=0, lt=1, description="share held out when there is no test")
-    split_seed: int = Field(0, ge=0, description="owner of the random split; not the run's seed")
-    limit: int = Field(0, ge=0, description="keep so many training examples (0: all of them)")
+    split_seed: int = Field(
+        0, ge=0, le=MOST, description="owner of the random split; not the run's seed"
+    )
+    limit: int = Field(
+        0, ge=0, le=MOST, description="keep so many training examples (0: all of them)"
+    )
     image_size: ImageSize = Field(
         0, description="pixels: the side of a square (32) or WIDTHxHEIGHT (64x48); 0: as they are"
     )
@@ -117,6 +133,9 @@ class DataConfig(Config):
         return (sides[-1], sides[0]) if sides[0] else None
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerConfig(Config):
     """How parameters follow their gradients."""
 
@@ -125,7 +144,7 @@ class OptimizerConfig(Config):
     )
     lr: float = Field(1e-3, gt=0, description="learning rate, the peak of the schedule")
     momentum: float = Field(0.9, ge=0, lt=1, description="for momentum and nesterov")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="for adam and adamw")
+    betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="for adam and adamw")
     eps: float | None = Field(None, gt=0, description="for the adaptive rules (their default)")
     weight_decay: float = Field(0.0, ge=0, description="strength of weight decay")
     decay_all: bool = Field(False, description="decay biases and normalisation parameters too")
@@ -140,7 +159,9 @@ class ScheduleConfig(Config):
     warmup: float = Field(0.0, ge=0, description="epochs of linear warm-up from 0")
     milestones: tuple[float, ...] = Field((0.5, 0.75), description="step: shares of the training")
     gamma: float = Field(0.1, gt=0, lt=1, description="step and plateau: factor of each fall")
-    patience: int = Field(3, ge=0, description="plateau: epochs without improvement before a fall")
+    patience: int = Field(
+        3, ge=0, le=MOST, description="plateau: epochs without improvement before a fall"
+    )
     rise: float = Field(0.3, gt=0, lt=1, description="one_cycle: share of the training that rises")
     start: float = Field(
         0.04, gt=0, le=1, description="one_cycle: first learning rate, of the peak"
@@ -160,7 +181,9 @@ class Transfer(Config):
     freeze: Literal["nothing", "features"] = Field(
         "nothing", description="features: train only the last layer"
     )
-    unfreeze_after: int = Field(0, ge=0, description="epochs after which all is trained (0: never)")
+    unfreeze_after: int = Field(
+        0, ge=0, le=MOST, description="epochs after which all is trained (0: never)"
+    )
     backbone_lr: float = Field(
         1.0, ge=0, description="learning rate of all but the last layer (the head), times"
     )
@@ -169,17 +192,24 @@ class Transfer(Config):
 class Plan(Config):
     """How long to train, in what portions, and when to stop, log and save."""
 
-    epochs: int = Field(10, ge=1, description="passes over the training split")
+    epochs: int = Field(10, ge=1, le=MOST, description="passes over the training split")
     updates: int = Field(
-        0, ge=0, description="at least so many updates: a small dataset is gone through more often"
+        0,
+        ge=0,
+        le=MOST,
+        description="at least so many updates: a small dataset is gone through more often",
     )
-    batch_size: int = Field(64, ge=1, description="examples in one update")
-    accumulate: int = Field(1, ge=1, description="parts a batch is cut into, to save memory")
+    batch_size: int = Field(64, ge=1, le=MOST, description="examples in one update")
+    accumulate: int = Field(
+        1, ge=1, le=MOST, description="parts a batch is cut into, to save memory"
+    )
     clip_norm: float = Field(0.0, ge=0, description="largest norm of the gradient (0: no limit)")
-    patience: int = Field(0, ge=0, description="stop after so many epochs without improvement")
+    patience: int = Field(
+        0, ge=0, le=MOST, description="stop after so many epochs without improvement"
+    )
     monitor: str | None = Field(None, description="the val metric that decides (None: the task's)")
     goal: Literal["min", "max"] | None = Field(None, description="which way it improves")
-    log_steps: int = Field(50, ge=1, description="steps between two lines of the log")
+    log_steps: int = Field(50, ge=1, le=MOST, description="steps between two lines of the log")
     checkpoint_seconds: float = Field(60.0, ge=0, description="time between two checkpoints")
     divergence: float = Field(20.0, gt=1, description="stop at so many times the first loss")
 
@@ -228,7 +258,7 @@ class Runtime(Config):
     )
 
 
-def validate(config: type[C], value: dict[str, Any], where: str) -> C:
+def validate(config: type[C], value: Mapping[str, Any], where: str) -> C:
     """`value` as a configuration; a UserError names each field that does not fit."""
     try:
         return config.model_validate(value)
@@ -239,7 +269,7 @@ def validate(config: type[C], value: dict[str, Any], where: str) -> C:
             if item["type"] == "extra_forbidden":
                 lines.append(str(_unknown_field(config, item["loc"])))
             else:
-                found = "" if item["type"] == "missing" else f", found {item['input']!r}"
+                found = "" if item["type"] == "missing" else f", found {brief(item['input'])}"
                 lines.append(f"{field}: {item['msg'].lower()}{found}")
         raise UserError(f"{where}: " + "; ".join(lines)) from None
 

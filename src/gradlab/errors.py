@@ -9,6 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from gradlab.text import brief
+
+MANY = 40
+"""More names than these are not listed where the nearest one is likely to be meant."""
+
 
 class UserError(Exception):
     """A mistake in what gradlab was given: a name, a file, a value, a dataset, a run."""
@@ -29,10 +34,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     unknown recipe 'lenet': did you mean 'lenet5'? Known: lenet5, mlp
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:200], names, n=3, cutoff=0.5)
     hint = f": did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-    listed = f" Known: {', '.join(names)}" if names else ""
-    return UnknownName(f"unknown {kind} {name!r}{hint}{listed}")
+    listed = f" Known: {', '.join(names)}" if names and not (near and len(names) > MANY) else ""
+    return UnknownName(f"unknown {kind} {brief(name)}{hint}{listed}")
 
 
 def missing_extra(package: str, extra: str) -> MissingExtra:

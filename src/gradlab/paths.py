@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import unicodedata
 from io import BufferedReader
 from pathlib import Path
 
 from gradlab.errors import UserError
+from gradlab.text import quoted
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -73,37 +73,3 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def printable(name: str) -> str:
-    r"""A name without control characters and wrong bytes, which are written as escapes.
-
-    >>> print(printable("caf\udce9 \x1b[31m"))
-    caf\xe9 \x1b[31m
-    """
-    return name if name.isprintable() else "".join(map(_escaped, name))
-
-
-def _escaped(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-        return character.encode("unicode_escape").decode("ascii")
-    return character
-
-
-def quoted(name: str) -> str:
-    """A name as it stands in a message."""
-    return f"'{printable(shortened(name))}'"
-
-
-def shortened(text: str, most: int = 200) -> str:
-    """A text with its middle left out when it is long.
-
-    >>> shortened("0123456789" * 3, most=12)
-    '01234...56789'
-    """
-    if len(text) <= most:
-        return text
-    half = (most - 1) // 2
-    return f"{text[:half]}...{text[-half:]}"

@@ -16,10 +16,38 @@ _UNSAFE = re.compile(
 def printable(text: str) -> str:
     """`text` with everything that a terminal would obey written out as an escape.
 
-    >>> print(printable("cat\\x1b[2J"), printable("a\\u202eb"))
-    cat\\x1b[2J a\\u202eb
+    >>> print(printable("cat\\x1b[2J"), printable("a\\u202eb"), printable("caf\\udce9"))
+    cat\\x1b[2J a\\u202eb caf\\xe9
     """
     return _UNSAFE.sub(lambda found: _escaped(ord(found[0])), text)
+
+
+def one_line(text: str) -> str:
+    r"""`printable`, with tabs and ends of lines written out too.
+
+    >>> print(one_line("a\nb"))
+    a\nb
+    """
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def shortened(text: str, limit: int = 200) -> str:
+    """`text`, with its middle left out where it is longer than `limit`.
+
+    >>> shortened("0123456789" * 3, 11)
+    '01234…56789'
+    """
+    half = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[:half]}…{text[-(limit - 1 - half) :]}"
+
+
+def quoted(name: str) -> str:
+    """A name as it stands in a message.
+
+    >>> print(quoted("a" * 5000 + "\\x1b"))  # doctest: +ELLIPSIS
+    'aaa...…aaa...\\x1b'
+    """
+    return f"'{one_line(shortened(name))}'"
 
 
 def brief(value: Any, limit: int = 80) -> str:
@@ -32,9 +60,10 @@ def brief(value: Any, limit: int = 80) -> str:
         text = repr(value)
     except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
         text = f"a {type(value).__name__}"
-    half = (limit - 1) // 2
-    return text if len(text) <= limit else f"{text[:half]}…{text[-(limit - 1 - half) :]}"
+    return shortened(text, limit)
 
 
 def _escaped(number: int) -> str:
+    if 0xDC80 <= number <= 0xDCFF:  # the stand-in for a byte that is not UTF-8
+        number -= 0xDC00
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"

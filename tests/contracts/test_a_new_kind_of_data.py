@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fields_to_come import Text
 from torch import Tensor, nn
 
 import gradlab
@@ -15,7 +16,6 @@ from gradlab.data.dataset import Schema, Source, Split
 from gradlab.data.fields.label import Label
 from gradlab.data.sources import datasets
 from gradlab.models import Shape, models
-from fields_to_come import Text
 
 GOOD, BAD = ("fine great lovely happy", "awful poor sad broken")
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import same_weights, task_of
 
 import gradlab
 from gradlab.config import Runtime
@@ -21,7 +22,6 @@ from gradlab.runs.make import learnt_from, make
 from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer
 from gradlab.tasks.base import SECTIONS
-from support import same_weights, task_of
 
 SMALL = {"data.limit": 120, "plan.log_steps": 1, "plan.checkpoint_seconds": 0}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {

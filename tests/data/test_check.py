@@ -10,19 +10,22 @@ import pytest
 from PIL import Image
 
 from gradlab.config import DataConfig
-from gradlab.data.check import Finding, Issue, check
+from gradlab.data import columns
+from gradlab.data.check import Report, check
+from gradlab.data.fields import label as label_field
+from gradlab.data.fields.base import Issue
 from gradlab.errors import UserError
 
 RNG = np.random.default_rng(0)
 
 
-def looked(name: Any, **config: Any) -> Finding:
+def looked(name: Any, **config: Any) -> Report:
     finding = check(DataConfig(name=str(name), **config))
     assert json.loads(json.dumps(finding.to_dict()))["name"] == str(name)
     return finding
 
 
-def issue(finding: Finding, words: str) -> Issue:
+def issue(finding: Report, words: str) -> Issue:
     found = [issue for issue in finding.issues if words in issue.what]
     assert len(found) == 1, finding.text()
     assert found[0].what in finding.text()
@@ -57,13 +60,13 @@ def test_a_sound_folder(tmp_path: Path) -> None:
     finding = looked(photos(tmp_path, cat=20, dog=10))
     assert (finding.kind, finding.target) == ("image", "class")
     assert sum(finding.counts.values()) == 30 and list(finding.counts) == ["train", "val", "test"]
-    assert {name: sum(counts.values()) for name, counts in finding.classes.items()} == {
+    assert {name: sum(counts.values()) for name, counts in finding.facts["classes"].items()} == {
         "cat": 20,
         "dog": 10,
     }
-    assert finding.imbalance == 2.0
-    assert finding.sizes == {"12x8": 30} and finding.modes == {"RGB": 30}
-    assert (finding.copies, finding.leaks, finding.unreadable) == (0, 0, {})
+    assert finding.facts["imbalance"] == 2.0
+    assert finding.facts["sizes"] == {"12x8": 30} and finding.facts["modes"] == {"RGB": 30}
+    assert (finding.copies, finding.leaks, finding.facts["unreadable"]) == (0, 0, {})
     assert finding.issues == () and "no issues" in finding.text()
 
 
@@ -74,8 +77,8 @@ def test_broken_files_are_all_named(tmp_path: Path) -> None:
     (tmp_path / "dog" / "text.jpg").write_text("no picture", encoding="utf-8")
     (tmp_path / "dog" / "empty.png").touch()
     finding = looked(tmp_path)
-    assert set(finding.unreadable) == {"cat/cut.png", "dog/text.jpg", "dog/empty.png"}
-    assert all(finding.unreadable.values())
+    assert set(finding.facts["unreadable"]) == {"cat/cut.png", "dog/text.jpg", "dog/empty.png"}
+    assert all(finding.facts["unreadable"].values())
     found = issue(finding, "cannot be read: 3 of 43")
     assert found.level == "error" and len(found.where) == 3
     assert sum(finding.counts.values()) == 40
@@ -86,7 +89,7 @@ def test_only_the_first_places_are_named(tmp_path: Path) -> None:
     for number in range(14):
         (tmp_path / "dog" / f"bad{number}.png").touch()
     finding = looked(tmp_path)
-    assert len(finding.unreadable) == 14
+    assert len(finding.facts["unreadable"]) == 14
     where = issue(finding, "14 of 24").where
     assert len(where) == 11 and where[-1] == "and 4 more"
 
@@ -96,8 +99,8 @@ def test_sizes_and_modes_as_on_the_disk(tmp_path: Path) -> None:
     photo(tmp_path / "cat" / "wide.png", size=(30, 8))
     Image.new("L", (12, 8), 9).save(tmp_path / "dog" / "grey.png")
     finding = looked(tmp_path)
-    assert finding.sizes == {"12x8": 12, "30x8": 1}
-    assert finding.modes == {"RGB": 12, "L": 1}
+    assert finding.facts["sizes"] == {"12x8": 12, "30x8": 1}
+    assert finding.facts["modes"] == {"RGB": 12, "L": 1}
 
 
 def test_copies_and_leaks(tmp_path: Path) -> None:
@@ -128,25 +131,54 @@ def test_splits_that_are_cut_off_do_not_leak(tmp_path: Path) -> None:
     assert [found.level for found in finding.issues] == ["warning"]
 
 
-def test_imbalance(tmp_path: Path) -> None:
+def test_imbalance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos(tmp_path, cat=33, dog=3)
     finding = looked(tmp_path)
-    assert finding.imbalance == 11.0
+    assert finding.facts["imbalance"] == 11.0
     assert issue(finding, "out of balance: 'cat' has 11.0 times").where == ("cat", "dog")
-    assert not check(DataConfig(name=str(tmp_path)), imbalance=12).issues
+    monkeypatch.setattr(label_field, "IMBALANCE", 12)
+    assert not looked(tmp_path).issues
 
 
 def test_one_class(tmp_path: Path) -> None:
     photos(tmp_path, cat=5)
-    found = issue(looked(tmp_path), "at least two classes")
+    finding = looked(tmp_path)
+    found = issue(finding, "at least two classes")
     assert found.level == "error" and "cat" in found.what
+    assert finding.facts["sizes"] == {"12x8": 5}  # the rest is looked at all the same
+
+
+def test_images_without_classes(tmp_path: Path) -> None:
+    for number in range(20):
+        photo(tmp_path / f"{number}.png")
+    finding = looked(tmp_path, target_kind="none")
+    assert (finding.kind, finding.target, finding.issues) == ("image", "no target", ())
+    assert finding.text().startswith(f"{tmp_path}: image, no target, 20 examples\n")
+    assert "classes" not in finding.facts and list(finding.counts) == ["train", "val", "test"]
+
+
+def test_images_on_the_disk_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(tmp_path, cat=20, dog=20)
+    (tmp_path / "dog" / "bad.png").touch()  # those beside it are chosen, not copied
+    read: list[int] = []
+    plain = columns.Dense.__getitem__
+
+    def noted(column: columns.Dense, chosen: Any) -> np.ndarray:
+        found = plain(column, chosen)
+        read.append(len(found) if found.ndim == 4 else 0)
+        return found
+
+    monkeypatch.setattr(columns, "BLOCK", 8)
+    monkeypatch.setattr(columns.Dense, "__getitem__", noted)
+    assert sum(looked(tmp_path).counts.values()) == 40
+    assert max(read) == 8
 
 
 def test_a_split_that_lacks_a_class(tmp_path: Path) -> None:
     photos(tmp_path / "train", cat=10, dog=10)
     photos(tmp_path / "test", cat=3)
     finding = looked(tmp_path)
-    assert finding.classes["dog"]["test"] == 0
+    assert finding.facts["classes"]["dog"]["test"] == 0
     assert issue(finding, "without an example in test: 1 of 2").where == ("dog",)
 
 
@@ -157,7 +189,9 @@ def test_an_archive(tmp_path: Path) -> None:
     (tmp_path / "set" / "dog" / "bad.png").touch()
     shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")
     finding = looked(tmp_path / "set.zip")
-    assert list(finding.unreadable) == ["dog/bad.png"] and finding.sizes == {"12x8": 12}
+    assert list(finding.facts["unreadable"]) == ["dog/bad.png"] and finding.facts["sizes"] == {
+        "12x8": 12
+    }
 
 
 # Tables
@@ -168,12 +202,12 @@ def test_columns_of_a_table(tmp_path: Path) -> None:
     path = csv(tmp_path, *lines, header="n,same,rare,often,y")
     finding = looked(path, target="y")
     assert (finding.kind, finding.target) == ("table", "y (class)")
-    assert finding.constant == ("same",)
-    assert finding.missing == {"rare": 0.8, "often": 0.25}
+    assert finding.facts["constant"] == ("same",)
+    assert finding.facts["missing"] == {"rare": 0.8, "often": 0.25}
     assert issue(finding, "constant columns").where == ("same",)
     assert issue(finding, "lack more than 50%").where == ("rare: 80.0%",)
     assert "rare 80.0%, often 25.0%" in finding.text()
-    assert {name: sum(counts.values()) for name, counts in finding.classes.items()} == {
+    assert {name: sum(counts.values()) for name, counts in finding.facts["classes"].items()} == {
         "0": 20,
         "1": 20,
     }
@@ -198,13 +232,15 @@ def test_a_number_to_predict(tmp_path: Path) -> None:
     lines = [f"{n},{n / 3}" for n in range(2, 42)]
     finding = looked(csv(tmp_path, *lines, header="n,y"), target="y")
     assert finding.target == "y (number)" and sum(finding.counts.values()) == 40
-    assert finding.classes == {} and finding.imbalance is None and finding.issues == ()
+    assert not {"classes", "imbalance"} & set(finding.facts) and finding.issues == ()
 
 
 def test_a_table_without_a_target(tmp_path: Path) -> None:
     finding = looked(csv(tmp_path, "1,,a", "2,,b", header="n,empty,y"))
-    assert finding.missing == {"empty": 1.0} and finding.constant == ()
+    assert finding.facts["missing"] == {"empty": 1.0} and finding.facts["constant"] == ()
     assert "--data.target" in finding.notes[-1]
+    assert [found.level for found in finding.issues] == ["warning"]
+    assert finding.text().startswith(f"{finding.name}: table, 2 examples\n")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +250,8 @@ def test_a_target_that_teaches_nothing(tmp_path: Path, cells: list[str], words: 
     lines = [f"{n},7,{cell}" for n, cell in enumerate(cells)]
     finding = looked(csv(tmp_path, *lines, header="n,same,y"), target="y")
     assert issue(finding, words).level == "error"
-    assert "same" in finding.constant  # the rest is looked at all the same
+    assert finding.kind == "table"
+    assert "same" in finding.facts["constant"]  # the rest is looked at all the same
 
 
 def test_too_few_rows(tmp_path: Path) -> None:
@@ -251,7 +288,9 @@ def test_labels_beyond_the_classes(tmp_path: Path) -> None:
     path = arrays(
         tmp_path, x=RNG.normal(size=(30, 4)), y=np.arange(30) % 3, classes=np.array(["a", "b"])
     )
-    assert issue(looked(path), "labels out of range: 2").level == "error"
+    finding = looked(path)
+    assert issue(finding, "labels out of range: 2").level == "error"
+    assert finding.text().startswith(f"{path}\n")
 
 
 def test_arrays(tmp_path: Path) -> None:
@@ -261,15 +300,19 @@ def test_arrays(tmp_path: Path) -> None:
         tmp_path, x_train=x[:30], y_train=np.arange(30) % 2, x_test=x[[3, 30]], y_test=[1, 0]
     )
     finding = looked(path)
-    assert finding.kind == "array" and finding.leaks == 1 and finding.sizes == {}
-    assert issue(finding, "in another split").where == ("train 3, test 0",)
-    assert finding.constant == ("input 2",)
+    assert finding.kind == "values" and finding.leaks == 1 and "sizes" not in finding.facts
+    assert issue(finding, "in another split").where == ("train 4, test 1",)
+    assert finding.facts["constant"] == ("input 2",)
 
 
 def test_images_in_arrays(tmp_path: Path) -> None:
     x = RNG.integers(0, 256, (30, 6, 6), np.uint8)
     finding = looked(arrays(tmp_path, x=x, y=np.arange(30) % 3))
-    assert finding.sizes == {"6x6": 30} and finding.modes == {"L": 30} and finding.issues == ()
+    assert (
+        finding.facts["sizes"] == {"6x6": 30}
+        and finding.facts["modes"] == {"L": 30}
+        and finding.issues == ()
+    )
 
 
 # Named sets
@@ -278,8 +321,8 @@ def test_images_in_arrays(tmp_path: Path) -> None:
 def test_embedded_sets() -> None:
     digits = looked("digits")
     assert sum(digits.counts.values()) == 1797 and digits.issues == ()
-    assert digits.sizes == {"8x8": 1797} and digits.modes == {"L": 1797}
-    assert digits.imbalance == pytest.approx(183 / 174)
+    assert digits.facts["sizes"] == {"8x8": 1797} and digits.facts["modes"] == {"L": 1797}
+    assert digits.facts["imbalance"] == pytest.approx(183 / 174)
     iris = looked("iris")
     assert iris.copies == 1  # Fisher's table has one flower twice
     assert issue(iris, "repeat").where == ("example 102, example 143",)
@@ -291,8 +334,10 @@ def test_embedded_sets() -> None:
 )
 def test_titanic() -> None:
     finding = looked("titanic")
-    assert sum(finding.counts.values()) == 891 and sum(finding.classes["1"].values()) == 342
-    assert finding.missing == {
+    assert (
+        sum(finding.counts.values()) == 891 and sum(finding.facts["classes"]["1"].values()) == 342
+    )
+    assert finding.facts["missing"] == {
         "Age": pytest.approx(177 / 891),
         "Cabin": pytest.approx(687 / 891),
         "Embarked": pytest.approx(2 / 891),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from gradlab.data.sources.frames import read_frame
+from gradlab.data import frames, tabular
+from gradlab.data.frames import given_frame, read_frame
 from gradlab.errors import UserError
 
 Read = tuple[dict[str, list[str | None]], tuple[str, ...]]
@@ -31,6 +34,14 @@ def test_separators(tmp_path: Path, separator: str, notes: tuple[str, ...]) -> N
     text = "n/'k, or; so|'/y\n1/u/a\n2/'v, w; x|'/b\n"
     found = read(tmp_path, text.replace("'", '"').replace("/", separator))
     assert found == ({"n": ["1", "2"], "k, or; so|": ["u", "v, w; x|"], "y": ["a", "b"]}, notes)
+
+
+def test_a_tsv_is_split_at_tabs_whatever_its_header_holds(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text("size, in cm, of all; rounded\ty\n1,5\ta\n2\tb\n", encoding="utf-8")
+    frame, notes = read_frame(path)
+    columns = {"size, in cm, of all; rounded": ["1,5", "2"], "y": ["a", "b"]}
+    assert (frame.to_dict(as_series=False), notes) == (columns, ())
 
 
 def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:
@@ -86,6 +97,30 @@ def test_files_that_are_no_tables(tmp_path: Path, text: bytes, words: str) -> No
         read(tmp_path, text)
 
 
+def test_a_letter_that_is_cut_between_two_stretches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "CELLS", 1)
+    assert read(tmp_path, "größe\nKöln\n") == ({"größe": ["Köln"]}, ())
+    frame, notes = read(tmp_path, b"wo\nK\xc3")  # a letter that is cut at the end
+    assert frame == {"wo": ["KÃ"]} and len(notes) == 1
+
+
+def test_many_columns_are_cleaned_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "a,b,c,d,e\n1, NA,nan,?,x \n,y,None,2,\n"
+    whole = read(tmp_path, text)
+    monkeypatch.setattr(tabular, "BATCH", 2)
+    assert read(tmp_path, text) == whole
+    expected = {"a": ["1", None], "b": [None, "y"], "c": [None, "None"]}
+    assert whole[0] == expected | {"d": [None, "2"], "e": ["x", None]}
+
+
+def test_what_is_given_is_not_changed() -> None:
+    given = pl.DataFrame({"k": [" x ", "NA"], "n": [float("nan"), 1.0]})
+    assert given_frame(given, "it").to_dict(as_series=False) == {"k": ["x", None], "n": [None, 1.0]}
+    assert given["k"].to_list() == [" x ", "NA"]
+
+
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     kinds = pl.Series(["u", "NA"], dtype=pl.Categorical)
@@ -103,3 +138,34 @@ def test_a_broken_or_absent_file(tmp_path: Path) -> None:
     for name in ("absent.csv", "absent.parquet"):
         with pytest.raises(UserError, match="cannot be read: No such file"):
             read_frame(tmp_path / name)
+
+
+def test_a_parquet_file_on_which_the_reader_panics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "table.parquet"
+    pl.DataFrame({"n": [1]}).write_parquet(path)
+
+    def panics(*args: Any, **kwargs: Any) -> Any:
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    assert not issubclass(pl.exceptions.PanicException, Exception)
+    monkeypatch.setattr(pl, "read_parquet", panics)
+    with pytest.raises(UserError, match=r"table\.parquet is no readable table: .* damaged"):
+        read_frame(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.parquet"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name} cannot be read: it is a pipe, expected"):
+        read_frame(tmp_path / name)
+
+
+def test_a_folder_and_a_name_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").mkdir()
+    with pytest.raises(UserError, match=r"table\.csv cannot be read: it is a folder, expected"):
+        read_frame(tmp_path / "table.csv")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_frame(tmp_path / ("x" * 5000 + ".csv"))

@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 
 from gradlab.config import DataConfig
-from gradlab.data import Schema, Split, image_cache, image_store, load
-from gradlab.data.dataset import Rows
+from gradlab.data import Split, image_cache, image_store, load
+from gradlab.data.columns import Dense, Placement
 from gradlab.data.decode import ImageFile, decode, survey
-from gradlab.data.feed import Feed
+from gradlab.data.fields.image import Image as ImageField
+from gradlab.data.fields.label import Label
+from gradlab.data.loader import Loader
 
 HYMENOPTERA = Path(os.environ.get("GRADLAB_DATA", "absent")) / "hymenoptera"
 real = pytest.mark.skipif(not HYMENOPTERA.is_dir(), reason="GRADLAB_DATA has no hymenoptera")
@@ -269,28 +271,35 @@ def test_a_split_on_the_disk_is_not_copied(tmp_path):
     files = made(tmp_path / "p", 40)
     x = get(files)[0]
     y = np.arange(40)
-    split = Split(x, y).take(np.arange(0, 40, 2)).take(np.array([3, 1]))
-    assert isinstance(split.x, Rows) and split.x.base is x
-    assert np.array_equal(np.asarray(split.x), np.asarray(x)[[6, 2]])
-    schema = Schema(
-        kind="image", shape=(3, 16, 16), target="class", mean=(0.5,) * 3, std=(0.5,) * 3
-    )
-    device = torch.device("cpu")
-    feed = Feed(split, schema, batch_size=2, device=device)
-    copied = Feed(Split(np.array(x)[[6, 2]], y[[6, 2]]), schema, batch_size=2, device=device)
-    assert feed.x.data_ptr() == x.ctypes.data
+    whole = Split({"image": Dense(x), "label": Dense(y)})
+    split = whole.take(np.arange(0, 40, 2)).take(np.array([3, 1]))
+    assert split["image"].base is x and split["image"].rows.tolist() == [6, 2]
+    assert np.array_equal(np.asarray(split["image"]), np.asarray(x)[[6, 2]])
+    assert np.array_equal(split["image"][1, 2:5], x[2, 2:5])
+    assert np.array_equal(split["image"][..., 0], np.asarray(x)[[6, 2], ..., 0])
+    assert np.array_equal(split["image"][:, 1, 2:5, 0], np.asarray(x)[[6, 2], 1, 2:5, 0])
+    fields = {
+        "image": ImageField(height=16, width=16, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3),
+        "label": Label(classes=tuple(map(str, y))),
+    }
+    place = Placement(torch.device("cpu"))
+    copies = Split({"image": Dense(np.array(x)[[6, 2]]), "label": Dense(y[[6, 2]])})
+    loader = Loader(split, fields, batch_size=2, placement=place)
+    copied = Loader(copies, fields, batch_size=2, placement=place)
+    assert loader.columns["image"].base.data_ptr() == x.ctypes.data
     for ours, theirs in (
-        (feed.batches(0), copied.batches(0)),
-        (feed.in_order(2), copied.in_order(2)),
+        (loader.batches(0), copied.batches(0)),
+        (loader.in_order(2), copied.in_order(2)),
     ):
         for a, b in zip(ours, theirs, strict=True):
-            assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y)
+            assert torch.equal(a["image"], b["image"]) and torch.equal(a["label"], b["label"])
 
 
 @real
 def test_photos_train_from_the_disk(monkeypatch):
     config = DataConfig(name=str(HYMENOPTERA), image_size=32)
     first = load(config)
-    assert isinstance(first.splits["train"].x, Rows)
+    train = first.splits["train"]["image"]
+    assert isinstance(train.base, np.memmap) and len(train) == 208
     monkeypatch.setattr(image_cache, "fill", None)
     assert load(config).fingerprint == first.fingerprint

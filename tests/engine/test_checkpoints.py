@@ -9,7 +9,7 @@ import torch
 
 from gradlab import files
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch
+from gradlab.data.loader import Batch
 from gradlab.engine import Progress, RunFolder, Setup, Updater, pack
 from gradlab.engine import run as run_module
 from gradlab.errors import UserError
@@ -247,8 +247,8 @@ def trained(rule="adam"):
         Setup(torch.device("cpu"), "float32", 1),
         steps_per_epoch=5,
     )
-    batch = Batch(torch.ones(4, 5), torch.ones(4))
-    updater.update(lambda b: model(b.x).square().mean(), batch)
+    batch = Batch({"x": torch.ones(4, 5)}, 4)
+    updater.update(lambda b: model(b["x"]).square().mean(), batch)
     return updater
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch
+from gradlab.data.loader import Batch
 from gradlab.engine import (
     Diverged,
     Interrupted,
@@ -251,7 +251,7 @@ class Learner:
         )
 
     def batches(self, epoch):
-        yield Batch(torch.ones(4, 2), torch.ones(4))
+        yield Batch({"x": torch.ones(4, 2)}, 4)
 
     def step(self, batch):
         return self.learn(batch) if self.deep else self.updater.update(self.loss, batch)
@@ -260,7 +260,7 @@ class Learner:
         return self.updater.update(self.loss, batch)
 
     def loss(self, batch):
-        return (Seen.apply(self.model(batch.x)) - 1).square().mean()
+        return (Seen.apply(self.model(batch["x"])) - 1).square().mean()
 
     def evaluate(self, split):
         return {}

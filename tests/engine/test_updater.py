@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from gradlab.config import OptimizerConfig, Plan, ScheduleConfig
-from gradlab.data.feed import Batch
+from gradlab.data.loader import Batch
 from gradlab.engine import Setup, Updater
 from gradlab.engine.schedule import factor
 from gradlab.errors import UserError
@@ -23,7 +23,7 @@ def network() -> nn.Sequential:
 def batch(count: int = 8, seed: int = 1) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, 5, generator=generator)
-    return Batch(x, torch.randint(0, 3, (count,), generator=generator))
+    return Batch({"x": x, "y": torch.randint(0, 3, (count,), generator=generator)}, count)
 
 
 def updater(model, *, rule="adamw", schedule=None, setup=CPU, **plan):
@@ -42,7 +42,7 @@ def losses(steps=6, rule="adamw", **plan):
     update = updater(model, rule=rule, **plan)
 
     def loss(b):
-        return functional.cross_entropy(model(b.x), b.y)
+        return functional.cross_entropy(model(b["x"]), b["y"])
 
     return [float(update.update(loss, batch(seed=i))["loss"]) for i in range(steps)]
 
@@ -58,7 +58,7 @@ def test_each_rule_learns_and_continues_bit_for_bit(rule):
     update = updater(straight, rule=rule)
     first = None
     for i in range(10):
-        found = update.update(lambda b: functional.cross_entropy(straight(b.x), b.y), batch())
+        found = update.update(lambda b: functional.cross_entropy(straight(b["x"]), b["y"]), batch())
         first = first if first is not None else float(found["loss"])
         if i == 4:
             saved = {k: v.clone() for k, v in straight.state_dict().items()}
@@ -71,7 +71,7 @@ def test_each_rule_learns_and_continues_bit_for_bit(rule):
     other = updater(again, rule=rule)
     other.load_state(state)
     for _ in range(5):
-        other.update(lambda b: functional.cross_entropy(again(b.x), b.y), batch())
+        other.update(lambda b: functional.cross_entropy(again(b["x"]), b["y"]), batch())
     for name, value in straight.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
 
@@ -79,7 +79,7 @@ def test_each_rule_learns_and_continues_bit_for_bit(rule):
 def test_clipping_bounds_the_norm_of_the_gradient():
     model = network()
     update = updater(model, rule="sgd", clip_norm=0.01)
-    update.update(lambda b: 100 * functional.cross_entropy(model(b.x), b.y), batch())
+    update.update(lambda b: 100 * functional.cross_entropy(model(b["x"]), b["y"]), batch())
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters()))
     assert norm == pytest.approx(0.01, rel=1e-3)
 
@@ -95,9 +95,9 @@ def test_bfloat16_computes_the_forward_pass_in_bfloat16():
     seen = []
 
     def loss(b):
-        output = model(b.x)
+        output = model(b["x"])
         seen.append(output.dtype)
-        return functional.cross_entropy(output, b.y)
+        return functional.cross_entropy(output, b["y"])
 
     update.update(loss, batch())
     assert seen == [torch.bfloat16]

@@ -182,7 +182,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
         "import resource, signal, sys, gradlab\n"
         "from gradlab.cli import main\n"
         "from gradlab.engine import Observer\n"
-        "import gradlab.recipes.training as training\n"
+        "import gradlab.workflows.train as training\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "class Fill(training.Console):\n"
         "    def evaluated(self, progress, line):\n"

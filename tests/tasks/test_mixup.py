@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support import task_of
 from torch import nn
 from torch.nn import functional
 
@@ -15,7 +16,6 @@ from gradlab.data.fields.number import Number
 from gradlab.data.fields.values import Values
 from gradlab.data.loader import Batch, Loader, Mix
 from gradlab.engine import Observer
-from support import task_of
 
 MIXED = {"data.augment.mixup": 0.5}
 QUIET = {"progress": False, "test": False}

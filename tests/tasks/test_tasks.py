@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from support import task_of
 from torch import nn
 
 import gradlab
 from gradlab.config import DataConfig, override
 from gradlab.data import load
-from gradlab.errors import UserError
 from gradlab.data.loader import Batch
+from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.tasks.evaluation import Confusion
 from gradlab.tasks.losses import CLASSES, NUMBERS, hinge
-from support import task_of
 
 QUIET = {"progress": False, "epochs": 3}
 

@@ -37,7 +37,7 @@ def data_get(name: str, /, *, json: Json = False) -> None:
     printing.emit(
         {"dataset": name, "files": files},
         json,
-        lambda: print("\n".join(files) or f"{name} comes with gradlab: nothing to download"),
+        lambda: printing.say("\n".join(files) or f"{name} comes with gradlab: nothing to download"),
     )
 
 
@@ -63,4 +63,4 @@ def data_clear(*, json: Json = False) -> None:
     record = {"folder": str(cache_folder()), "removed_bytes": removed, "entries_in_use": used}
     said = f"removed {removed / 1e6:,.1f} MB from {record['folder']}"
     kept = f"; {used} in use and kept" if used else ""
-    printing.emit(record, json, lambda: print(said + kept))
+    printing.emit(record, json, lambda: printing.say(said + kept))

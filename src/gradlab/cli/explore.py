@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Json, Machine, Split
+from gradlab.errors import UserError
 
 Layer = Annotated[str | None, Parameter(help="a module's name (before the last linear)")]
 
@@ -33,7 +34,7 @@ def features(
     found = asked.features(
         load(run, runtime=machine.runtime), data, layer=layer, split=split, pool=pool
     )
-    printing.answer(found, out, json)
+    printing.answer(found, (out,), json)
 
 
 def similar(
@@ -57,7 +58,7 @@ def similar(
         asked.check_png(out)
     opened = load(run, runtime=machine.runtime)
     found = asked.similar(opened, image, data, count=count, layer=layer, split=split)
-    printing.answer(found, out, json)
+    printing.answer(found, (out,), json)
 
 
 def generate(
@@ -80,7 +81,7 @@ def generate(
     asked.check_out(out)
     opened = load(run, runtime=machine.runtime)
     found = asked.generate(opened, count, seed=seed, interpolate=interpolate)
-    printing.answer(found, out, json)
+    printing.answer(found, (out,), json)
 
 
 def judge(
@@ -91,14 +92,17 @@ def judge(
     split: Annotated[Literal["val", "test"], Parameter(help="the real images")] = "test",
     count: Annotated[int, Parameter(help="images made (at most as many as the split has)")] = 10000,
     machine: Machine = NO_MACHINE,
+    out: Annotated[Path | None, Parameter(help="a file of the figures: .json")] = None,
     json: Json = False,
 ) -> None:
     """Measure a generator's images in the features of a classifier."""
     from gradlab.explore import judge as asked
     from gradlab.runs import load
 
+    if out is not None:
+        asked.check_out(out)
     opened = load(run, runtime=machine.runtime)
-    printing.answer(asked.judge(opened, by, split=split, count=count), None, json)
+    printing.answer(asked.judge(opened, by, split=split, count=count), (out,), json)
 
 
 def latent(
@@ -117,7 +121,7 @@ def latent(
     if out is not None:
         asked.check_out(out)
     found = asked.latent(load(run, runtime=machine.runtime), split)
-    printing.answer(found, out, json)
+    printing.answer(found, (out,), json)
 
 
 def play(
@@ -125,6 +129,10 @@ def play(
     /,
     *,
     episodes: Annotated[int, Parameter(help="how many")] = 10,
+    split: Annotated[
+        Literal["play", "val", "test"],
+        Parameter(help="whose seeds: kept for play alone, or those of an evaluation"),
+    ] = "play",
     gif: Annotated[Path | None, Parameter(help="a film of the first episode: .gif")] = None,
     figure: Annotated[
         Path | None, Parameter(help="the values of the actions along it: .png")
@@ -136,8 +144,13 @@ def play(
     from gradlab.explore import play as asked
     from gradlab.runs import load
 
-    found = asked.play(load(run, runtime=machine.runtime), episodes, gif=gif, figure=figure)
-    printing.answer(found, None, json)
+    places = {".gif": gif, ".png": figure}
+    for kind, place in places.items():
+        if place is not None and asked.file_kind(place) != kind:
+            raise UserError(f"expected a file ending in {kind}, found {str(place)!r}")
+    opened = load(run, runtime=machine.runtime)
+    found = asked.play(opened, episodes, split=split, film=gif is not None)
+    printing.answer(found, (gif, figure), json)
 
 
 COMMANDS = (features, similar, generate, judge, latent, play)

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(joined(given), exit_on_error=False, print_error=False, result_action="return_value")
         if given[:1] == ["train"] and "--help" in given:
-            fields_of(given[1:])
+            fields_of(given[1])
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
         _say(str(error))

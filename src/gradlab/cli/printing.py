@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlab.errors import UserError
 from gradlab.measures import measure
-from gradlab.text import printable
+from gradlab.text import one_line, printable
 
 if TYPE_CHECKING:
     from gradlab.runs.ensemble import Gain
@@ -29,17 +29,18 @@ def emit(record: dict[str, Any], as_json: bool, show_it: Callable[[], Any]) -> N
         show_it()
 
 
-def answer(found: Any, out: Path | None, as_json: bool) -> None:
-    """What was asked of a run: written into `out`, printed as its tables or its JSON."""
-    if out is not None:
-        found.save(out)
-    record = {**found.to_dict(), "out": None if out is None else str(out)}
+def answer(found: Any, places: Sequence[Path | None], as_json: bool) -> None:
+    """What was asked of a run: written into files, printed as its tables or its JSON."""
+    written = [place for place in places if place is not None]
+    for place in written:
+        found.save(place)
+    record = {**found.to_dict(), "files": [str(place) for place in written]}
 
     def show() -> None:
         for shown in found.tables():
             table(shown.header, shown.rows)
-        if out is not None:
-            say(f"written: {out}")
+        for place in written:
+            say(f"written: {place}")
 
     emit(record, as_json, show)
 
@@ -150,9 +151,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
     drawn = Table(box=box.SIMPLE_HEAD)
     for name in header:
-        drawn.add_column(Text(printable(name)))
+        drawn.add_column(Text(one_line(name)))
     for row in rows:
-        drawn.add_row(*(Text(printable(str(cell))) for cell in row))
+        drawn.add_row(*(Text(one_line(str(cell))) for cell in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=10_000)  # cut for a person's screen only: a pipe gets it all

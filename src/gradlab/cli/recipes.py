@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from gradlab.cli import printing
 from gradlab.cli.options import Fields, Json, dotted
+from gradlab.text import printable
 
 _WIDTH = 80
 
@@ -107,23 +108,22 @@ def _show_fields(chosen: Any) -> None:
             print(_wrapped(meaning, 6))
 
 
-def fields_of(tokens: list[str]) -> None:
+def fields_of(recipe: str) -> None:
     """What `train RECIPE --help` adds: the recipe's own fields."""
-    names = [token for token in tokens if not token.startswith("-")]
-    if not names:
-        print("gradlab train RECIPE --help lists the fields of a recipe")
+    if recipe.startswith("-"):
+        print("gradlab train RECIPE --help lists the fields of a recipe too")
         return
     from gradlab.recipes import find
 
-    print(f"\nFields of {names[0]}, each an option --NAME VALUE:\n")
-    _show_fields(find(names[0]))
+    print(printable(f"\nFields of {recipe}, each an option --NAME VALUE:\n"))
+    _show_fields(find(recipe))
 
 
 def _wrapped(text: str, indent: int, hang: int = 0) -> str:
     """A paragraph within the width of the screen; in a pipe within 80 columns."""
     width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 100)
     return textwrap.fill(
-        text,
+        printable(text),
         max(width, 40),
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent + hang),

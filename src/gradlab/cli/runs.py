@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,9 +10,11 @@ from cyclopts import App, Parameter
 from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Json, Machine, Split
 from gradlab.errors import UserError
+from gradlab.text import one_line
+from gradlab.words import some
 
 Out = Annotated[Path, Parameter(help="the folder of runs")]
-app = App(name="runs", help="Runs: list (by itself), compare, remove.")
+app = App(name="runs", help="Runs: list, compare, remove.")
 
 
 def evaluate(
@@ -77,6 +78,7 @@ def predict(
     printing.emit(record, json, lambda: printing.show_answers(answers, csv))
 
 
+@app.command(name="list")
 @app.default
 def list_runs(
     *,
@@ -112,9 +114,12 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say in what runs differ, and what each reached."""
+    from gradlab.explore.compare import check_out
     from gradlab.explore.compare import compare as compared
 
-    printing.answer(compared(runs), out, json)
+    if out is not None:
+        check_out(out)
+    printing.answer(compared(runs), (out,), json)
 
 
 @app.command
@@ -125,12 +130,10 @@ def remove(runs: list[Path], /, *, json: Json = False) -> None:
     found = [removed(run) for run in runs]
     for entry in found:
         if entry["left"]:
-            print(
-                f"{entry['run']}: kept, because it holds other files: {', '.join(entry['left'])}",
-                file=sys.stderr,
-            )
+            kept = some(map(one_line, entry["left"]))
+            printing.note(f"the folder {entry['run']} is kept, it holds other files: {kept}")
     said = "\n".join(f"removed {entry['run']} ({entry['bytes'] / 1e6:,.1f} MB)" for entry in found)
-    printing.emit({"removed": found}, json, lambda: print(said))
+    printing.emit({"removed": found}, json, lambda: printing.say(said))
 
 
 COMMANDS = (evaluate, predict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,23 +33,25 @@ def train(
     **fields: Fields,
 ) -> None:
     """Train a recipe (its name, a .toml or .json file, or FILE.py:FUNCTION) and leave a run."""
+    from gradlab.recipes import find
     from gradlab.workflows.ensemble import train_ensemble
     from gradlab.workflows.train import train as train_recipe
 
-    given: dict[str, Any] = {
+    short = {"data": data, "epochs": epochs, "seed": seed, "lr": lr, "batch_size": batch_size}
+    named = {key: value for key, value in short.items() if value is not None}
+    chosen = find(recipe, {**named, **dotted(fields)})
+    run_options: dict[str, Any] = {
         "out": out,
         "name": name,
         "test": test,
         "log": (log,) if log else (),
-        "data": data,
-        "epochs": epochs,
-        "seed": seed,
-        "lr": lr,
-        "batch_size": batch_size,
         **machine.given,
-        **dotted(fields),
     }
-    run = train_ensemble(recipe, ensemble, **given) if ensemble else train_recipe(recipe, **given)
+    run = (
+        train_ensemble(chosen, ensemble, **run_options)
+        if ensemble
+        else train_recipe(chosen, **run_options)
+    )
     printing.print_run(run, json)
 
 
@@ -68,7 +69,7 @@ def resume(
     from gradlab.workflows.resume import resume as resume_run
 
     if load(run).finished:
-        print(f"{run} is finished already", file=sys.stderr)
+        printing.note(f"{run} is finished already")
     found = resume_run(run, test=test, log=(log,) if log else (), **machine.given)
     printing.print_run(found, json)
 
@@ -88,9 +89,11 @@ def reproduce(
     **fields: Fields,
 ) -> None:
     """Run a recipe over several seeds and compare with its published targets."""
+    from gradlab.recipes import find
     from gradlab.workflows.reproduce import HEADER
     from gradlab.workflows.reproduce import reproduce as run_all
 
+    find(recipe, dotted(fields))  # a field that there is not is said before anything is trained
     given = {**machine.given, **dotted(fields)}
     rows = run_all(recipe, data=data, seeds=seeds, out=out, results=results, **given)
     printing.emit(

@@ -44,4 +44,4 @@ def weights_get(name: str, /, *, json: Json = False) -> None:
     from gradlab.tasks.published import get
 
     path = get(name)
-    printing.emit({"weights": name, "path": str(path)}, json, lambda: print(path))
+    printing.emit({"weights": name, "path": str(path)}, json, lambda: printing.say(str(path)))

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gradlab.config import DataConfig
-from gradlab.data.dataset import SPLITS, Source, SplitName
-from gradlab.data.fields.base import Checked, Issue
+from gradlab.data.dataset import SPLITS, RowNumbers, Source, SplitName
+from gradlab.data.fields.base import Field, Issue
+from gradlab.data.kinds import kind_of
 from gradlab.data.sources import datasets, source
 from gradlab.data.splits import content, finish
 from gradlab.errors import UnknownName, UserError
@@ -71,32 +71,33 @@ def check(config: DataConfig) -> Report:
 
     UserError only when there is nothing to look at: no such set, file or column.
     """
-    tolerant = config.model_copy(update={"unreadable": "skip"})
-    try:
-        found = source(tolerant)
-    except UserError as error:
-        if config.name in datasets or isinstance(error, UnknownName):
-            raise
-        return Report(config.name, issues=(Issue("error", str(error)),))
-    issues, facts = list(found.checked.issues), dict(found.checked.facts)
-    parts, notes, schema = found.parts, found.notes, found.schema
+    issues: list[Issue] = []
+    found, is_whole = _read(config, issues)
+    if found is None:
+        return Report(config.name, issues=tuple(issues))
+    issues += found.checked.issues
     copies, leaks = _duplicates(found, issues)
-    try:
-        dataset = finish(found, config)
-        parts, notes, schema = dataset.splits, dataset.notes, dataset.schema
-    except UserError as error:
-        issues.append(Issue("error", str(error)))
+    parts, notes, schema = found.parts, found.notes, found.schema
+    if is_whole:
+        try:
+            dataset = finish(found, config)
+            parts, notes, schema = dataset.splits, dataset.notes, dataset.schema
+        except UserError as error:
+            issues.append(Issue("error", str(error)))
+    facts: dict[str, Any] = {}
     for name, field in schema.fields.items():
         # Targets are looked at split by split as they will be; inputs as they were read.
         columns = parts if name in schema.targets else found.parts
-        said = _checked(field, {split: part[name] for split, part in columns.items()})
-        facts = {**said.facts, **facts}
+        said = field.issues({split: part[name] for split, part in columns.items()})
+        facts |= said.facts
         issues += said.issues
+    facts |= found.checked.facts  # files as they are on the disk, not as they were brought to
     issues.sort(key=lambda issue: issue.level)  # errors first
+    targets = ", ".join(_titled(field) for field in schema.targets.values())
     return Report(
         found.name,
-        ", ".join(field.type for field in schema.inputs.values()),
-        ", ".join(_titled(name, field) for name, field in schema.targets.items()),
+        ", ".join(field.word or field.type for field in schema.inputs.values()),
+        targets or ("no target" if is_whole else ""),
         {name: len(part) for name, part in parts.items()},
         copies,
         leaks,
@@ -106,14 +107,35 @@ def check(config: DataConfig) -> Report:
     )
 
 
-def _checked(field: Any, columns: Mapping[str, Any]) -> Checked:
-    found: Checked = field.issues(columns)
-    return found
+def _read(config: DataConfig, issues: list[Issue]) -> tuple[Source | None, bool]:
+    """The dataset as far as it can be read, and whether that is with what is asked for."""
+    named = config.name in datasets
+    told = config.model_copy(update={"unreadable": "skip"})
+    bare = told.model_copy(update={"target_kind": "none"})
+    is_table = not named and kind_of(config.name) == "table"
+    if is_table and config.target is None and config.target_kind != "none":
+        told = bare
+    try:
+        found = source(told)
+    except UserError as error:
+        if named or isinstance(error, UnknownName):
+            raise
+        issues.append(Issue("error", str(error)))
+    else:
+        if told is not bare:
+            return found, True
+        note = "give the column to predict with --data.target, to see its classes"
+        return replace(found, notes=(*found.notes, note)), False
+    try:
+        return source(bare), False  # what is asked for may be all that is wrong
+    except UserError:
+        return None, False
 
 
-def _titled(name: str, field: Any) -> str:
-    column = getattr(field, "column", "")
-    return f"{column} ({field.type})" if column else name
+def _titled(field: Field) -> str:
+    """What is asked for: `species (class)`."""
+    word, column = field.word or field.type, getattr(field, "column", "")
+    return f"{column} ({word})" if column else word
 
 
 def _duplicates(found: Source, issues: list[Issue]) -> tuple[int, int]:
@@ -137,8 +159,8 @@ def _duplicates(found: Source, issues: list[Issue]) -> tuple[int, int]:
     def name(example: int) -> str:
         part = split[example]
         label = parts[part].name_of(int(example - starts[part]))
-        is_file = "/" in label or "." in label
-        return label if is_file else f"{given[part] if len(parts) > 1 else 'example'} {label}"
+        numbered = not parts[part].ids or isinstance(parts[part].ids, RowNumbers)
+        return f"{given[part] if len(parts) > 1 else 'example'} {label}" if numbered else label
 
     inside = [members for members in sets if len(np.unique(split[members])) < len(members)]
     between = [members for members in sets if split[members[0]] != split[members[-1]]]

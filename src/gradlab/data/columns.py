@@ -36,8 +36,9 @@ CELLS = 1 << 20
 class Column(Protocol):
     """What every column can do, encoded or not."""
 
-    notes: tuple[str, ...]
-    """What was converted, so that a person can be told."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was converted, so that a person can be told."""
 
     def __len__(self) -> int: ...
 
@@ -88,7 +89,17 @@ class Dense:
         return len(self.base) if self.rows is None else len(self.rows)
 
     def __getitem__(self, chosen: Any) -> np.ndarray:
-        found: np.ndarray = self.base[chosen if self.rows is None else self.rows[chosen]]
+        found: np.ndarray
+        if self.rows is None:
+            found = self.base[chosen]
+        elif not isinstance(chosen, tuple):
+            found = self.base[self.rows[chosen]]
+        elif chosen[0] is Ellipsis:
+            found = self.base[self.rows][chosen]
+        else:
+            examples = self[chosen[0]]
+            kept = (slice(None),) if examples.ndim == self.base.ndim else ()
+            found = examples[(*kept, *chosen[1:])]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -165,7 +165,7 @@ class Dataset:
         if name not in self.splits:
             known = ", ".join(self.splits)
             raise UserError(f"{self.name} has no split {name!r}; it has {known}")
-        return self.splits[name]  # type: ignore[index]
+        return self.splits[name]
 
     def describe(self) -> dict[str, Any]:
         """What a run records of its dataset."""

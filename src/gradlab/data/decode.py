@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from gradlab import machine, paths
 from gradlab.config import DataConfig
 from gradlab.errors import UserError
+from gradlab.text import one_line
 from gradlab.words import some
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -46,7 +47,7 @@ class ImageFile:
     @classmethod
     def at(cls, path: Path, name: str = "") -> ImageFile:
         """The image file at a path; its name is written without control characters."""
-        return cls(paths.printable(name or str(path)), lambda: paths.open_regular(path), path)
+        return cls(one_line(name or str(path)), lambda: paths.open_regular(path), path)
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ def reason(error: Exception) -> str:
         return f"it has more than {limit:,} pixels (a decompression bomb?)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return paths.printable(str(error)) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def in_threads(

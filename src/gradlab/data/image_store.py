@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 
 from gradlab import files, paths
 from gradlab.errors import UserError
+from gradlab.text import quoted
 
 FORMAT = 2
 """Raised whenever the same bytes would be decoded to other pixels, or kept otherwise."""
@@ -71,9 +72,7 @@ def limit() -> float:
     with contextlib.suppress(ValueError):
         if float(told) >= 0:  # NaN is not
             return float(told) * 1e9
-    raise UserError(
-        f"GRADLAB_CACHE_GB: expected a number of GB, 0 or more, found {paths.quoted(told)}"
-    )
+    raise UserError(f"GRADLAB_CACHE_GB: expected a number of GB, 0 or more, found {quoted(told)}")
 
 
 @dataclass(frozen=True)

@@ -135,8 +135,10 @@ class Loader:
         # Sorted within stretches of many batches, so that little is filled up; the batches
         # themselves come in any order.
         stretch = _STRETCH * self.batch_size
-        pieces = [part[self.lengths[part].argsort(stable=True)] for part in order.split(stretch)]
-        batches = list(torch.cat(pieces).split(self.batch_size))
+        pieces = [
+            part[self.lengths[part].argsort(stable=True)] for part in torch.split(order, stretch)
+        ]
+        batches = list(torch.split(torch.cat(pieces), self.batch_size))
         last = [batches.pop()] if len(batches[-1]) < self.batch_size else []
         shuffled = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
         return torch.cat(shuffled + last)

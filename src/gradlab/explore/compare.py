@@ -59,7 +59,7 @@ class Comparison:
         ]
 
     def figure(self) -> Figure:
-        """A panel for each metric that was logged, a line for each run: val as it is, train thin."""
+        """A panel for each metric that was logged, a line for each run: train is thin."""
         from matplotlib.figure import Figure
 
         curves = [series(history) for history in self.histories]
@@ -88,8 +88,7 @@ class Comparison:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the curves as a PNG."""
-        if Path(path).suffix.lower() != ".png":
-            raise UserError(f"the curves are written as .png, found {str(path)!r}")
+        check_out(path)
         buffer = io.BytesIO()
         self.figure().savefig(buffer, format="png", dpi=100)
         files.write_bytes(Path(path), buffer.getvalue())
@@ -131,6 +130,12 @@ def compare(runs: Sequence[Run | str | os.PathLike[str]]) -> Comparison:
         metrics,
         tuple(run.history for run in opened),
     )
+
+
+def check_out(path: str | os.PathLike[str]) -> None:
+    """UserError for a file in which the curves cannot be written."""
+    if Path(path).suffix.lower() != ".png":
+        raise UserError(f"the curves are written as .png, found {str(path)!r}")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

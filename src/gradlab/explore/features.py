@@ -20,8 +20,8 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.kinds import kind_of
+from gradlab.data.npz import read_npz
 from gradlab.data.sources import source
-from gradlab.data.sources.arrays import read_npz
 from gradlab.data.sources.folders import SPLIT_FOLDERS
 from gradlab.errors import UserError
 from gradlab.runs import Ensemble, Run, load
@@ -138,7 +138,7 @@ def features(
     UserError for a layer that is not there, inputs of another kind, a split that is missing, or a
     task whose network answers no inputs.
     """
-    run = run if isinstance(run, Run) else load(run)
+    run = load(run)
     examples = gather(run, data, split)
     return of_examples(run, examples, layer=layer, pool=pool, batch_size=batch_size)
 
@@ -268,7 +268,7 @@ def _is_dataset(data: Any, schema: Schema) -> bool:
     if kind == "arrays" and path.is_file():
         return bool({"y", "y_train"} & set(read_npz(path)))
     if kind == "table" and path.is_file():
-        from gradlab.data.sources.frames import read_frame
+        from gradlab.data.frames import read_frame
 
         return _column(schema) in read_frame(path)[0].columns
     return kind == "archive"

@@ -39,9 +39,14 @@ class Judged:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the figures as JSON."""
-        if Path(path).suffix.lower() != ".json":
-            raise UserError(f"the figures are written as .json, found {str(path)!r}")
+        check_out(path)
         files.write_json(Path(path), self.to_dict())
+
+
+def check_out(path: str | os.PathLike[str]) -> None:
+    """UserError for a file in which the figures cannot be written."""
+    if Path(path).suffix.lower() != ".json":
+        raise UserError(f"the figures are written as .json, found {str(path)!r}")
 
 
 def judge(
@@ -59,7 +64,7 @@ def judge(
     """
     if count < 1:
         raise UserError(f"--count: expected at least 1, found {count}")
-    run = run if isinstance(run, Run) else load(run, runtime=runtime)
+    run = load(run, runtime=runtime)
     task = run.task
     if not isinstance(task, Gan):
         raise UserError(f"{run.path} makes no images to judge: expected the run of a gan")

@@ -121,7 +121,7 @@ def latent(
     """
     from sklearn.decomposition import PCA
 
-    opened = run if isinstance(run, Run) else load(run, runtime=runtime)
+    opened = load(run, runtime=runtime)
     task = opened.task
     if not isinstance(task, Autoencoder):
         raise UserError(

@@ -85,16 +85,15 @@ class Played:
             "length": {"mean": found["length"]},
         }
 
-    def table(self) -> Table:
+    def tables(self) -> list[Table]:
         """What was gained, in a row."""
         found = summary(self.episodes)
-        return Table(
-            ("environment", "episodes", "seeds of", "return", "standard deviation", "length"),
-            ((
-                self.environment, str(len(self.episodes)), self.split, f"{found['return']:.1f}",
-                f"{found['return_std']:.1f}", f"{found['length']:.1f}",
-            ),),
+        header = ("environment", "episodes", "seeds of", "return", "standard deviation", "length")
+        row = (
+            self.environment, str(len(self.episodes)), self.split, f"{found['return']:.1f}",
+            f"{found['return_std']:.1f}", f"{found['length']:.1f}",
         )  # fmt: skip
+        return [Table(header, (row,))]
 
     def figure(self) -> Figure:
         """The values of all actions along the first episode."""

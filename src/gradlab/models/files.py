@@ -17,6 +17,7 @@ from torch import nn
 
 from gradlab.errors import UserError, unknown
 from gradlab.models import Shape
+from gradlab.text import printable
 
 MARK = ".py:"
 
@@ -44,7 +45,7 @@ def hash_of(path: Path) -> str:
 
 
 def create_from(
-    name: str, inputs: Shape, outputs: int, *, sha256: str = "", **options: Any
+    name: str, inputs: Shape, outputs: int, *, sha256: str, **options: Any
 ) -> nn.Module:
     """The network that a function in a file makes; `sha256` is the one that the file must have.
 
@@ -53,12 +54,12 @@ def create_from(
     or gives no `nn.Module`.
     """
     path, function = parts(name)
-    if sha256 and hash_of(path) != sha256:
+    if hash_of(path) != sha256:
         raise UserError(
             f"{path} has changed since this run was made (its SHA-256 differs): put it back as it "
             "was, or train a new run"
         )
-    print(f"running {path}: the network is its {function}", file=sys.stderr)
+    print(printable(f"running {path}: the network is its {function}"), file=sys.stderr)
     spec = importlib.util.spec_from_file_location(f"gradlab_own_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is no Python file")
@@ -70,7 +71,7 @@ def create_from(
         raise UserError(f"{path} cannot be run: {type(error).__name__}: {error}") from None
     make = getattr(module, function, None)
     if not callable(make):
-        known = [key for key, value in vars(module).items() if callable(value)]
+        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise unknown(f"function of {path}:", function, known)
     given = {"inputs": inputs, "outputs": outputs, **options}
     taken = inspect.signature(make).parameters

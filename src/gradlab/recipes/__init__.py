@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.config import Choice, Plan, Recipe, override
+from gradlab.errors import UnknownName
 from gradlab.registry import Registry
+from gradlab.text import brief
 
 recipes: Registry[Recipe] = Registry(
     "recipe",
@@ -30,6 +32,7 @@ def register(recipe: Recipe) -> Recipe:
 
 SHORT = {
     "env": "data.name",
+    "target": "data.target",
     "epochs": "plan.epochs",
     "batch_size": "plan.batch_size",
     "init": "transfer.init",
@@ -45,6 +48,9 @@ SHORT = {
 def find(name: str | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
     """A recipe by name, with fields replaced by their dotted (or short) names.
 
+    `name` may also be the path of a recipe of one's own (.toml, .json), or of a Python file and a
+    function in it that makes the network: `net.py:make_net`.
+
     >>> find("lenet5", {"epochs": 2, "optimizer.lr": 0.5}).plan.epochs
     2
     """
@@ -52,28 +58,48 @@ def find(name: str | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
     given = {SHORT.get(key.replace("-", "_"), key): value for key, value in (changes or {}).items()}
     if "plan.epochs" in given:
         given.setdefault("plan.updates", 0)  # a person who names the epochs means them
-    return override(recipe, given, where=f"recipe {recipe.name!r}")
+    try:
+        changed = override(recipe, given, where=f"recipe {brief(recipe.name)}")
+    except UnknownName as error:
+        from gradlab.recipes.options import nearest
+
+        raise nearest(recipe, given) or error from None
+    return _pinned(changed)
 
 
 def _named(name: str) -> Recipe:
     """A registered recipe, one in a file, or one for a network in a file."""
-    path = Path(name).expanduser()
+    if ".py:" in name:
+        return _own(name)
+    path = Path(name)
     if path.suffix.lower() in (".toml", ".json") and name not in recipes:
         from gradlab.recipes.files import read_recipe
 
         return read_recipe(path)
-    return own(name) if ".py:" in name else recipes[name]
+    return recipes[name]
 
 
-def own(name: str) -> Recipe:
-    """A recipe for a network that a function in a file makes: AdamW, ten epochs, until told
-    otherwise. It holds the file's hash, so that a resume is sure to continue the same network."""
-    from gradlab.models.files import hash_of, parts
-
-    path, function = parts(name)
+def _own(name: str) -> Recipe:
+    """A recipe for a network that a function in a file makes: AdamW, ten epochs, unless told
+    otherwise."""
+    file, _, function = name.rpartition(":")
     return Recipe(
-        name=path.stem,
-        summary=f"{function} of {path}",
-        model=Choice(name=f"{path.resolve()}:{function}", sha256=hash_of(path)),
+        name=Path(file).stem,
+        summary=f"{function} of {Path(file).name}",
+        model=Choice(name=name),
         plan=Plan(epochs=10, batch_size=64),
     )
+
+
+def _pinned(recipe: Recipe) -> Recipe:
+    """With the whole path and the hash of a file that makes the network, so that whoever continues
+    or opens the run is sure to have the same one."""
+    choice = recipe.model
+    if ".py:" not in choice.name or choice.options.get("sha256"):
+        return recipe
+    from gradlab.models.files import hash_of, parts
+
+    path, function = parts(choice.name)
+    options = {**choice.options, "sha256": hash_of(path)}
+    model = Choice(name=f"{path.resolve()}:{function}", **options)
+    return recipe.model_copy(update={"model": model})

@@ -43,6 +43,7 @@ def _recipe(
     return Recipe(
         name=name,
         summary=summary,
+        kind="games and control",
         paper=MNIH,
         departures=departures,
         model=Choice(name="auto", **({"widths": widths} if widths else {})),

@@ -8,6 +8,7 @@ from gradlab.recipes import register
 register(
     Recipe(
         name="dcgan",
+        kind="compression and generation",
         summary="makes images like those it is shown, of 28, 32 or 64 pixels",
         paper=(
             "Radford, Metz and Chintala (2015), Unsupervised representation learning with deep "

@@ -3,9 +3,14 @@ at their defaults."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
-from gradlab.config import Choice, Recipe, field_table
+from gradlab.config import Choice, Recipe, field_names, field_table
+from gradlab.errors import UnknownName
+from gradlab.recipes import SHORT
+from gradlab.text import brief
 
 Row = tuple[str, str, str]
 """Dotted name, value, meaning."""
@@ -40,3 +45,32 @@ def _options(key: str, choice: Choice) -> list[Row]:
         value = choice.options.get(name, info.default)
         rows.append((f"{key}.{name}", str(value), info.description or ""))
     return rows
+
+
+def nearest(recipe: Recipe, names: Iterable[str]) -> UnknownName | None:
+    """The error for the first of `names` that is no field, short name or option of the recipe.
+
+    It names those that are likely to be meant, by their whole name or by its last part.
+    """
+    known = {*field_names(Recipe), *(name for name, _, _ in field_rows(recipe))}
+    for name in (given.replace("-", "_") for given in names):
+        if name in known or name.split(".")[0] in ("model", "task"):
+            continue
+        close = _close(name, [*known, *SHORT])
+        hint = f": did you mean {' or '.join(map(repr, close))}?" if close else "."
+        return UnknownName(
+            f"unknown field {brief(name)}{hint} 'gradlab show {recipe.name}' lists all of them"
+        )
+    return None
+
+
+def _close(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The nearest names, by the whole or by the last part, the nearest first."""
+    last = name.split(".")[-1][:200]
+    scores = {}
+    for other in known:
+        whole = difflib.SequenceMatcher(None, name[:200], other).ratio()
+        part = difflib.SequenceMatcher(None, last, other.split(".")[-1]).ratio()
+        scores[other] = max(whole, part)
+    best = sorted(scores, key=lambda other: (-scores[other], other))
+    return [other for other in best[:most] if scores[other] >= max(0.6, scores[best[0]] - 0.2)]

@@ -15,7 +15,7 @@ import os
 import re
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from gradlab import files
 from gradlab.config import Config, Recipe, Runtime, validate
 from gradlab.data import Schema
-from gradlab.engine import RunFolder, seeded
+from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
 from gradlab.measures import measure
 from gradlab.runs.make import make
@@ -213,7 +213,7 @@ class Ensemble(Run):
         return [] if self.kept is None else super().history
 
     @cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """That of the first member, finished or not: all are of one task and dataset."""
         first = self._given[0]
         return (first if isinstance(first, Run) else self._open(self.paths[0])).record
@@ -396,5 +396,5 @@ def _inputs(schema: Schema) -> str:
     return "; ".join(field.model_dump_json() for field in schema.inputs.values())
 
 
-def _named(dataset: dict[str, Any]) -> str:
+def _named(dataset: Mapping[str, Any]) -> str:
     return f"{dataset.get('name')} (fingerprint {dataset.get('fingerprint')})"

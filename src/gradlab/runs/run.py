@@ -6,6 +6,7 @@ This is the one place that reads a dataset's test split after the training, and 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from html import escape
@@ -16,12 +17,16 @@ from torch import nn
 
 from gradlab.config import Recipe, Runtime, validate
 from gradlab.data import Schema, Split
-from gradlab.engine import RunFolder, seeded
+from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
 from gradlab.runs.make import learnt_from, make
 from gradlab.tasks.answers import Prediction
 from gradlab.tasks.base import Own, Task
 from gradlab.tasks.evaluation import Evaluation
+from gradlab.text import printable
+
+HELD = ("arrays", "data frame")
+"""Names of datasets that are held in Python: no path leads to them."""
 
 
 class Run:
@@ -40,7 +45,7 @@ class Run:
         self._own = None if model is None else Own(model)
 
     @cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """What recipe.json holds."""
         return self.folder.record
 
@@ -82,7 +87,16 @@ class Run:
     @cached_property
     def dataset(self) -> Any:
         """What was learnt from, read again; UserError when it has changed since the training."""
-        dataset = learnt_from(self.recipe)
+        if self.recipe.data.name in HELD:
+            raise UserError(
+                f"{self.path} was trained on {self.recipe.data.name} held in Python, which are not "
+                "kept in the run: gradlab.resume(path, data=...) continues the training; to "
+                "predict no dataset is needed"
+            )
+        return self.same(learnt_from(self.recipe))
+
+    def same(self, dataset: Any) -> Any:
+        """`dataset`, if it is the one that was learnt from; else UserError."""
         expected = self.record["dataset"].get("fingerprint", "")
         if dataset.fingerprint != expected:
             raise UserError(
@@ -101,6 +115,7 @@ class Run:
 
     def new_task(self, runtime: Runtime) -> Task:
         """The task as it was built, before any weights; torch's generators stay as they are."""
+        self._check_code()
         with seeded(self.recipe.seed):
             return make(self.recipe, self.schema, runtime, self.brought)
 
@@ -163,9 +178,13 @@ class Run:
         return found
 
     def note_reading(self, by: str, metrics: dict[str, float] | None = None) -> None:
-        """Record that the test split was read."""
+        """Record that the test split was read; where that cannot be written, say so and go on."""
         line = {"event": "test read", "by": by}
-        self.folder.append(line if metrics is None else {**line, "metrics": metrics})
+        try:
+            self.folder.append(line if metrics is None else {**line, "metrics": metrics})
+        except UserError as error:
+            note = f"note: that the test split was read is not recorded in the run: {error}"
+            print(printable(note), file=sys.stderr)
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
         """Metrics on a split; reading test is recorded in the run."""
@@ -177,8 +196,9 @@ class Run:
         Inputs without a name are numbered, from 1. For a network of several inputs each one is a
         dictionary by field name.
         """
-        items = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-        columns, names = {}, ()
+        items: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        columns: dict[str, Any] = {}
+        names: tuple[str, ...] = ()
         notes: list[str] = []
         several = len(self.schema.inputs) > 1
         for name, field in self.schema.inputs.items():
@@ -201,6 +221,21 @@ class Run:
         with self.task.setup.applied():
             answers = self.task.predict(split)
         return [Prediction(*pair) for pair in zip(split.ids, answers, strict=True)], notes
+
+    def _check_code(self) -> None:
+        """UserError for a network in a file that came with the run.
+
+        A run may come from anywhere, and no code of its folder is ever executed.
+        """
+        name = self.recipe.model.name
+        if ".py:" not in name:
+            return
+        file = Path(name.rpartition(":")[0])
+        if not file.is_absolute() or self.path.resolve() in file.resolve().parents:
+            raise UserError(
+                f"run {self.path}: its network is made by the file {file}, which lies in the run "
+                "itself: code that comes with a run is never executed"
+            )
 
     @property
     def brought(self) -> Own | None:

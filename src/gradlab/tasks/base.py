@@ -284,9 +284,10 @@ class Task(ABC):
     def measure(self, split: str, watching: Sequence[Collector] = ()) -> dict[str, float]:
         """The metrics of a split, seen batch by batch."""
         meters = [metric(self) for metric in self.metrics]
+        watchers: list[Metric | Collector] = [*meters, *watching]
         for batch, output in self.outputs_of(self.in_order(split)):
-            for meter in (*meters, *watching):
-                meter.update(output, batch)
+            for watcher in watchers:
+                watcher.update(output, batch)
         found = {meter.name: meter.compute() for meter in meters}
         return {name: value for name, value in found.items() if value is not None}
 

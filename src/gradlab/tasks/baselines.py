@@ -55,7 +55,8 @@ def baselines(task: Any, splits: Iterable[str]) -> Baselines:
 def _targets(task: Any) -> Iterable[Batch]:
     """The targets of the training split alone."""
     examples = task.dataset.split("train").only([task.target])
-    return task.loader_of(examples, [task.target]).in_order(1 << 16)
+    loader: Loader = task.loader_of(examples, [task.target])
+    return loader.in_order(1 << 16)
 
 
 def measured(task: Any, split: str, guess: Guess) -> dict[str, float]:

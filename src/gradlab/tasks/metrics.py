@@ -86,7 +86,8 @@ class Squared(Mean):
     def value(self, output: Tensor, batch: Batch) -> Tensor:
         """Of the batch."""
         error = self.task.interpreted(output).double() - batch[self.task.target].double()
-        return error.square().mean()
+        mean: Tensor = error.square().mean()
+        return mean
 
 
 class Absolute(Mean):
@@ -97,7 +98,8 @@ class Absolute(Mean):
     def value(self, output: Tensor, batch: Batch) -> Tensor:
         """Of the batch."""
         error = self.task.interpreted(output).double() - batch[self.task.target].double()
-        return error.abs().mean()
+        mean: Tensor = error.abs().mean()
+        return mean
 
 
 class Determination(Metric):

@@ -60,7 +60,9 @@ def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
         ) from None
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    ):
         raise UserError(f"--weights: {path} holds no tensors by name (a state_dict)")
     return {_DENSENET.sub(r"\1\2.", name): value for name, value in found.items()}, ()
 

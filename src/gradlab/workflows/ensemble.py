@@ -64,6 +64,8 @@ def resume_ensemble(path: str | os.PathLike[str], run_options: RunOptions) -> En
     run_options = replace(run_options, test=run_options.test and record.test)
     with ensemble.folder.locked():
         if ensemble.finished:
+            for member in ensemble.paths:
+                resume_run(member, run_options)  # writes a report that is missing
             return ensemble
         for index, member in enumerate(ensemble.paths):
             if run_options.progress:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
-from gradlab.config import Choice, DataConfig, OptimizerConfig, Plan, Recipe
-from gradlab.data import Dataset
-from gradlab.data import load as load_data
-from gradlab.data.sources.arrays import from_arrays
-from gradlab.data.splits import finish
+from gradlab.config import Choice, OptimizerConfig, Plan, Recipe
 from gradlab.recipes import find
 from gradlab.runs.run import Run
 from gradlab.tasks.base import Own
+from gradlab.workflows.given import dataset_of
 from gradlab.workflows.train import begin, divide
 
 
@@ -28,7 +24,8 @@ def fit_own(
 ) -> Run:
     """Train a network of one's own: any `nn.Module` that maps a batch of x to outputs.
 
-    `data` is a named set, a path, a `Dataset`, or a pair of arrays (x, y). `loss` maps (output, y)
+    `data` is a named set, a path, a `Dataset`, a pair of arrays (x, y), or a data frame (`target`
+    names the column to predict). `loss` maps (output, y)
     to the mean over the batch; without one the task's own is used. Options are those of `train`.
     The run is reopened with `gradlab.load(path, model=module)`.
     """
@@ -49,15 +46,3 @@ def recipe_of(module: nn.Module, name: str = "own") -> Recipe:
         optimizer=OptimizerConfig(name="adamw", lr=1e-3),
         plan=Plan(epochs=10, batch_size=64),
     )
-
-
-def dataset_of(data: Any, config: DataConfig) -> tuple[Dataset, DataConfig]:
-    """The dataset that a person means, and the configuration that records it."""
-    if isinstance(data, Dataset):
-        return data, config.model_copy(update={"name": data.name})
-    if isinstance(data, tuple):
-        x, y = (part.numpy() if isinstance(part, Tensor) else np.asarray(part) for part in data)
-        source = from_arrays({"x": x, "y": y}, "arrays", config)
-        return finish(source, config), config.model_copy(update={"name": "arrays"})
-    config = config.model_copy(update={"name": str(data)})
-    return load_data(config), config

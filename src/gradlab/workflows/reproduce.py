@@ -1,4 +1,4 @@
-"""A recipe against its published figures: one row each, mean and standard deviation over seeds."""
+"""A recipe against its published figures: mean and standard deviation over several seeds."""
 
 from __future__ import annotations
 

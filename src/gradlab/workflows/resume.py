@@ -18,8 +18,10 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
     Of what is finished, only a report that is missing is written. Options are those of
     `gradlab.train` that do not change the result: `progress`, `log`, `observers`, `test`, and the
     runtime's (`device`, `precision`, `threads`), which are as in the training where they are left
-    out. On a CPU the final weights are bit for bit those of a run that was never stopped.
+    out; and `data`, where the run learns from arrays or a data frame held in Python. On a CPU the
+    final weights are bit for bit those of a run that was never stopped.
     """
+    data = options.pop("data", None)
     run_options, fields = divide(options)
     refused = [*fields, *({"out", "name"} & set(options))]
     if refused:
@@ -28,5 +30,7 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
             "as it began; begin a new run to change it"
         )
     return (
-        resume_ensemble(path, run_options) if is_ensemble(path) else resume_run(path, run_options)
+        resume_ensemble(path, run_options)
+        if is_ensemble(path)
+        else resume_run(path, run_options, data)
     )

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-import gradlab
 from gradlab.config import Recipe, Runtime, override
 from gradlab.data import Schema
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
@@ -25,7 +24,9 @@ from gradlab.report import Gallery, write
 from gradlab.runs.make import learnt_from, make
 from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
+from gradlab.version import __version__
 from gradlab.workflows.diagnosis import first_fault
+from gradlab.workflows.given import dataset_of, is_held
 from gradlab.workflows.verdict import warnings
 
 
@@ -47,23 +48,33 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
 
     Options are those of `RunOptions` (`out`, `name`, `test`, `progress`, `log`, `observers`), the
     runtime's (`device`, `precision`, `threads`) and the recipe's fields by short or dotted name:
-    `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. The test split is read once, at the
+    `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be arrays (x, y), or a
+    data frame with `target="COLUMN"`. The test split is read once, at the
     end, on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)`
     writes event files too.
     """
     run_options, fields = divide(options)
+    if not is_held(fields.get("data")):
+        chosen = located(find(recipe, fields))
+        return begin(chosen, learnt_from(chosen), None, run_options)
+    data = fields.pop("data")
     chosen = located(find(recipe, fields))
-    return begin(chosen, learnt_from(chosen), None, run_options)
+    dataset, config = dataset_of(data, chosen.data)
+    return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options)
 
 
-def resume_run(path: str | os.PathLike[str], run_options: RunOptions) -> Run:
-    """Continue a run from its last checkpoint; of a finished one what is missing is written."""
+def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any = None) -> Run:
+    """Continue a run from its last checkpoint; of a finished one what is missing is written.
+
+    `data` is what it learns from, where that is held in Python.
+    """
     run = open_run(path)
+    if data is not None:
+        run.dataset = run.same(dataset_of(data, run.recipe.data)[0])
     with run.folder.locked():
         if run.finished:
             if not (run.path / "report.html").is_file():
-                run.task.dataset = run.dataset
-                _report(run, run.task, [split for split in run.metrics if split != "test"])
+                _report(run)
             return run
         runtime = run.trained_with
         if run_options.runtime != Runtime():
@@ -80,7 +91,7 @@ def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions
     with training(recipe, dataset, run_options.runtime, own) as task:
         record = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "gradlab": gradlab.__version__,
+            "gradlab": __version__,
             "seed": task.recipe.seed,
             "recipe": task.recipe.model_dump(mode="json"),
             "schema": task.schema.model_dump(mode="json"),
@@ -170,9 +181,13 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
     write(run, task, details)
 
 
-def _report(run: Run, task: Task, splits: Sequence[str]) -> None:
+def _report(run: Run) -> None:
     """Write the report of a finished run that has none; the test split is not read again."""
-    write(run, task, {split: task.details(split) for split in splits})
+    task = run.task
+    task.dataset = run.dataset
+    with task.setup.applied():
+        splits = [split for split in run.metrics if split != "test"]
+        write(run, task, {split: task.details(split) for split in splits})
 
 
 def located(recipe: Recipe) -> Recipe:
@@ -188,10 +203,10 @@ def located(recipe: Recipe) -> Recipe:
 def divide(options: dict[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
     """Options of the run and the runtime, and fields of the recipe (None left out)."""
     given = {key: value for key, value in options.items() if value is not None}
-    machine_part = {key: given.pop(key) for key in [*given] if key in Runtime.model_fields}
+    runtime_part = {key: given.pop(key) for key in [*given] if key in Runtime.model_fields}
     known = RunOptions.__dataclass_fields__
     run_options = {key: given.pop(key) for key in [*given] if key in known}
-    runtime = override(run_options.pop("runtime", Runtime()), machine_part, where="runtime")
+    runtime = override(run_options.pop("runtime", Runtime()), runtime_part, where="runtime")
     return RunOptions(**run_options, runtime=runtime), given
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from gradlab import machine
 from gradlab.config import DataConfig
+from gradlab.data import npz as npz_files
 from gradlab.data.dataset import Source
-from gradlab.data.sources import arrays, load, source
+from gradlab.data.sources import load, source
 from gradlab.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -24,78 +25,90 @@ def made(folder: Path, config: dict[str, Any] | None = None, **given: Any) -> So
     return source(DataConfig(name=str(path), **(config or {})))
 
 
+def shape(got: Source) -> tuple[int, ...]:
+    (field,) = got.schema.inputs.values()
+    return field.shape
+
+
+def classes(got: Source) -> tuple[str, ...]:
+    found: Any = got.schema.targets["label"]
+    return found.classes
+
+
 def test_colour_images(tmp_path: Path) -> None:
     got = made(tmp_path, x=IMAGES, y=LABELS)
-    assert np.array_equal(got.parts["train"].x, IMAGES)
-    assert got.parts["train"].y.dtype == np.int64
-    assert np.array_equal(got.parts["train"].y, LABELS)
-    assert (got.schema.kind, got.schema.shape) == ("image", (3, 8, 8))
-    assert got.schema.classes == ("0", "1", "2") and got.notes == ()
+    assert np.array_equal(got.parts["train"]["image"], IMAGES)
+    assert got.parts["train"]["label"].dtype == np.int64
+    assert np.array_equal(got.parts["train"]["label"], LABELS)
+    assert shape(got) == (3, 8, 8) and list(got.schema.inputs) == ["image"]
+    assert classes(got) == ("0", "1", "2") and got.notes == ()
 
 
 def test_grey_images_as_they_come(tmp_path: Path) -> None:
     grey = IMAGES[..., 0]
     for x in (grey, grey.astype(np.int64), (grey / 255).astype(np.float32)):
         got = made(tmp_path, x=x, y=LABELS)
-        assert got.schema.shape == (1, 8, 8)
-        assert np.array_equal(got.parts["train"].x[..., 0], grey)
+        assert shape(got) == (1, 8, 8)
+        assert np.array_equal(got.parts["train"]["image"][..., 0], grey)
 
 
 def test_images_in_another_form(tmp_path: Path) -> None:
     got = made(tmp_path, {"image_size": 4, "channels": 1}, x=IMAGES, y=LABELS)
-    assert got.parts["train"].x.shape == (6, 4, 4, 1) and got.schema.shape == (1, 4, 4)
+    assert got.parts["train"]["image"].shape == (6, 4, 4, 1) and shape(got) == (1, 4, 4)
     oblong = made(tmp_path, x=RNG.integers(0, 256, (6, 8, 12), np.uint8), y=LABELS)
-    assert oblong.schema.shape == (1, 8, 12) and oblong.notes == ()
-    small = made(tmp_path, {"image_size": "4x5"}, x=oblong.parts["train"].x, y=LABELS)
-    assert small.schema.shape == (1, 5, 4) and "12x8" in small.notes[0]
+    assert shape(oblong) == (1, 8, 12) and oblong.notes == ()
+    small = made(tmp_path, {"image_size": "4x5"}, x=oblong.parts["train"]["image"], y=LABELS)
+    assert shape(small) == (1, 5, 4) and "12x8" in small.notes[0]
     clear = np.zeros((6, 8, 8, 4), np.uint8)
     got = made(tmp_path, x=clear, y=LABELS)
-    assert got.schema.shape == (3, 8, 8) and got.parts["train"].x.min() == 255
+    assert shape(got) == (3, 8, 8) and got.parts["train"]["image"][:].min() == 255
     assert "laid on white" in got.notes[0]
 
 
 def test_inputs_and_splits(tmp_path: Path) -> None:
     x = RNG.normal(size=(6, 5))
     got = made(tmp_path, x_train=x, y_train=LABELS, x_val=x[:3], y_val=LABELS[:3])
-    assert (got.schema.kind, got.schema.shape) == ("array", (5,))
-    assert got.parts["train"].x.dtype == np.float32 and set(got.parts) == {"train", "val"}
-    assert np.allclose(got.parts["val"].x, x[:3])
+    assert shape(got) == (5,) and list(got.schema.inputs) == ["values"]
+    assert got.parts["train"]["values"].dtype == np.float32 and set(got.parts) == {"train", "val"}
+    assert np.allclose(got.parts["val"]["values"], x[:3])
 
 
 def test_float_targets_are_numbers(tmp_path: Path) -> None:
     got = made(tmp_path, x=RNG.normal(size=(6, 5)), y=np.arange(6) / 2)
-    assert got.schema.target == "number" and got.parts["train"].y.dtype == np.float32
-    assert got.parts["train"].y.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert (
+        list(got.schema.targets) == ["number"] and got.parts["train"]["number"].dtype == np.float32
+    )
+    assert got.parts["train"]["number"][:].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
 
 
 def test_labels_that_are_mapped(tmp_path: Path) -> None:
     got = made(tmp_path, x=IMAGES, y=np.array([[1], [-1], [1], [-1], [1], [7]]))
-    assert got.schema.classes == ("-1", "1", "7")
-    assert got.parts["train"].y.tolist() == [1, 0, 1, 0, 1, 2]
+    assert classes(got) == ("-1", "1", "7")
+    assert got.parts["train"]["label"][:].tolist() == [1, 0, 1, 0, 1, 2]
     assert "-1, 1, 7 are the classes 0 to 2" in got.notes[0]
     got = made(tmp_path, x=IMAGES, y=np.array(["cat", "ant", "cat", "bee", "ant", "bee"]))
-    assert got.schema.classes == ("ant", "bee", "cat")
-    assert got.parts["train"].y.tolist() == [2, 0, 2, 1, 0, 1]
+    assert classes(got) == ("ant", "bee", "cat")
+    assert got.parts["train"]["label"][:].tolist() == [2, 0, 2, 1, 0, 1]
 
 
 def test_names_of_the_classes(tmp_path: Path) -> None:
     names = np.array(["zebra", "ant", "bee"])
     got = made(tmp_path, x=IMAGES, y=LABELS, classes=names)
-    assert got.schema.classes == ("zebra", "ant", "bee")
-    assert got.parts["train"].y.tolist() == LABELS.tolist()
+    assert classes(got) == ("zebra", "ant", "bee")
+    assert got.parts["train"]["label"][:].tolist() == LABELS.tolist()
     got = made(tmp_path, x=IMAGES, y=names[LABELS], classes=names)
-    assert got.parts["train"].y.tolist() == LABELS.tolist()
+    assert got.parts["train"]["label"][:].tolist() == LABELS.tolist()
 
 
 def test_no_classes_where_the_task_asks_for_none(tmp_path: Path) -> None:
     none = {"target_kind": "none"}
     bare = made(tmp_path, none, x=IMAGES)
-    assert (bare.schema.target, bare.schema.classes) == ("none", ())
-    assert np.array_equal(bare.parts["train"].x, IMAGES)
+    assert bare.schema.targets == {} and list(bare.parts["train"].columns) == ["image"]
+    assert np.array_equal(bare.parts["train"]["image"], IMAGES)
     split = made(tmp_path, none, x_train=IMAGES, x_val=IMAGES[:2])
     assert {name: len(part) for name, part in split.parts.items()} == {"train": 6, "val": 2}
     one = made(tmp_path, none, x=IMAGES, y=np.full(6, 3))
-    assert (one.schema.target, one.schema.classes) == ("class", ("3",))
+    assert list(one.schema.targets) == ["label"] and classes(one) == ("3",)
     cut = load(DataConfig(name=str(tmp_path / "set.npz"), target_kind="none"))
     assert sum(cut.counts.values()) == 6
     with pytest.raises(UserError, match="none for val"):
@@ -105,9 +118,12 @@ def test_no_classes_where_the_task_asks_for_none(tmp_path: Path) -> None:
 def test_what_y_is_may_be_said(tmp_path: Path) -> None:
     x = RNG.normal(size=(6, 5))
     rating = made(tmp_path, {"target_kind": "number"}, x=x, y=LABELS)
-    assert rating.schema.target == "number" and rating.parts["train"].y.tolist() == LABELS.tolist()
-    classes = made(tmp_path, {"target_kind": "class"}, x=x, y=LABELS.astype(float))
-    assert classes.schema.classes == ("0", "1", "2")
+    assert (
+        list(rating.schema.targets) == ["number"]
+        and rating.parts["train"]["number"][:].tolist() == LABELS.tolist()
+    )
+    named = made(tmp_path, {"target_kind": "class"}, x=x, y=LABELS.astype(float))
+    assert classes(named) == ("0", "1", "2")
     with pytest.raises(UserError, match="y holds fractions: expected class numbers"):
         made(tmp_path, {"target_kind": "class"}, x=x, y=LABELS / 2)
 
@@ -154,7 +170,7 @@ def test_arrays_that_do_not_fit_into_memory(
 ) -> None:
     path = npz(tmp_path / "set.npz", {"x": header("<f8", (6, 10_000)) + bytes(480_000)})
     monkeypatch.setattr(machine, "memory", lambda: 900_000)
-    monkeypatch.setattr(arrays.npy, "read_array", None)  # nothing is read of it
+    monkeypatch.setattr(npz_files.npy, "read_array", None)  # nothing is read of it
     with pytest.raises(UserError, match=r"its arrays take 0\.0 GB of memory, .* are free"):
         source(DataConfig(name=str(path)))
 
@@ -182,7 +198,7 @@ def test_load_cuts_the_splits(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", x=x, y=np.arange(40) % 2)
     dataset = load(DataConfig(name=str(tmp_path / "set.npz")))
     assert sum(dataset.counts.values()) == 40 and set(dataset.counts) == {"train", "val", "test"}
-    assert len(dataset.schema.mean) == 1
+    assert len(dataset.schema.inputs["image"].mean) == 1
 
 
 BAD: list[tuple[dict[str, Any], str]] = [

@@ -14,9 +14,9 @@ from PIL import Image
 
 from gradlab import machine
 from gradlab.config import DataConfig
-from gradlab.data import image_cache
+from gradlab.data import image_cache, listing
 from gradlab.data.dataset import Dataset, Source
-from gradlab.data.sources import examine, folders, listing, load, source
+from gradlab.data.sources import folders, load, source
 from gradlab.errors import UserError
 
 Usage = namedtuple("Usage", "total used free")
@@ -66,6 +66,11 @@ def read(path: Path, **options: Any) -> Source:
     return source(DataConfig(name=str(path), **options))
 
 
+def classes(made: Source) -> tuple[str, ...]:
+    found: Any = made.schema.targets["label"]
+    return found.classes
+
+
 def refused(path: Path, *words: str) -> str:
     with pytest.raises(UserError) as error:
         read(path)
@@ -77,18 +82,22 @@ def refused(path: Path, *words: str) -> str:
 def test_class_folders(tmp_path: Path) -> None:
     made = read(write(tmp_path, plain("bees", "ants")))
     train = made.parts["train"]
-    assert made.schema.classes == ("ants", "bees") and list(made.parts) == ["train"]
+    assert classes(made) == ("ants", "bees") and list(made.parts) == ["train"]
     assert train.ids == ("ants/0.png", "ants/1.png", "bees/0.png", "bees/1.png")
-    assert train.y.tolist() == [0, 0, 1, 1] and train.y.dtype == np.int64
-    assert train.x[0, 0, 0].tolist() == [255, 0, 0] and train.x[3, 0, 0].tolist() == [0, 255, 1]
-    assert train.x.shape == (4, 8, 8, 3) and train.x.dtype == np.uint8
-    assert made.schema.shape == (3, 8, 8) and made.notes == ()
+    assert train["label"][:].tolist() == [0, 0, 1, 1] and train["label"].dtype == np.int64
+    assert train["image"][0, 0, 0].tolist() == [255, 0, 0] and train["image"][3, 0, 0].tolist() == [
+        0,
+        255,
+        1,
+    ]
+    assert train["image"].shape == (4, 8, 8, 3) and train["image"].dtype == np.uint8
+    assert made.schema.inputs["image"].shape == (3, 8, 8) and made.notes == ()
 
 
 def test_images_deeper_in_a_class_folder_belong_to_it(tmp_path: Path) -> None:
     files = {**plain("ants", "bees"), "bees/2024/june/x.png": png()}
     made = read(write(tmp_path, files))
-    assert made.schema.classes == ("ants", "bees")
+    assert classes(made) == ("ants", "bees")
     assert made.parts["train"].ids[-1] == "bees/2024/june/x.png"
 
 
@@ -106,12 +115,12 @@ def test_split_folders(tmp_path: Path, val: str) -> None:
         "test": 2,
     }
     assert made.parts["val"].ids[0] == f"{val}/ants/0.png"
-    assert made.parts["test"].y.tolist() == [0, 1]
+    assert made.parts["test"]["label"][:].tolist() == [0, 1]
 
 
 def test_classes_may_be_called_like_splits(tmp_path: Path) -> None:
     files = {f"{name}/{n}.png": png() for name in ("train", "test", "bus") for n in range(2)}
-    assert read(write(tmp_path, files)).schema.classes == ("bus", "test", "train")
+    assert classes(read(write(tmp_path, files))) == ("bus", "test", "train")
 
 
 @pytest.mark.parametrize("top", ["", "photos/", "./photos/"])
@@ -129,8 +138,8 @@ def test_archives(tmp_path: Path, kind: str, top: str) -> None:
     expected = read(write(tmp_path / "unpacked", files) / top)
     assert {n: len(s) for n, s in made.parts.items()} == {"train": 6, "test": 2}
     for name, split in made.parts.items():
-        assert np.array_equal(split.x, expected.parts[name].x)
-        assert np.array_equal(split.y, expected.parts[name].y)
+        assert np.array_equal(split["image"], expected.parts[name]["image"])
+        assert np.array_equal(split["label"], expected.parts[name]["label"])
         prefix = top.removeprefix("./")  # a name is that of the member
         assert split.ids == tuple(f"{prefix}{id_}" for id_ in expected.parts[name].ids)
     assert made.notes == ("left out, no images: 1 .txt",)
@@ -213,20 +222,22 @@ def test_images_of_many_kinds(tmp_path: Path) -> None:
         "bees/clear.png": png((0, 0, 0, 0), (8, 8), "RGBA"),
     }
     made = read(write(tmp_path, files))
-    assert made.parts["train"].x.shape == (6, 64, 64, 3)
+    assert made.parts["train"]["image"].shape == (6, 64, 64, 3)
     said = "\n".join(made.notes)
     for words in ("8x8 to 20x10", "--data.image_size", "1 of 6 images is grey", "laid on white"):
         assert words in said
     small = read(tmp_path, image_size=5, channels=1)
-    assert small.parts["train"].x.shape == (6, 5, 5, 1) and small.schema.shape == (1, 5, 5)
+    assert small.parts["train"]["image"].shape == (6, 5, 5, 1) and small.schema.inputs[
+        "image"
+    ].shape == (1, 5, 5)
 
 
 def test_images_of_one_size_stay_as_they_are(tmp_path: Path) -> None:
     files = {f"{name}/{n}.png": png(n, (12, 8), "L") for name in "ab" for n in range(3)}
     made = read(write(tmp_path, files))
-    assert made.schema.shape == (1, 8, 12) and made.notes == ()
-    assert made.parts["train"].x.shape == (6, 8, 12, 1)
-    assert read(tmp_path, image_size="6x10").parts["train"].x.shape == (6, 10, 6, 1)
+    assert made.schema.inputs["image"].shape == (1, 8, 12) and made.notes == ()
+    assert made.parts["train"]["image"].shape == (6, 8, 12, 1)
+    assert read(tmp_path, image_size="6x10").parts["train"]["image"].shape == (6, 10, 6, 1)
 
 
 def test_it_is_said_what_large_images_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,8 +257,8 @@ def test_it_is_said_what_large_images_take(tmp_path: Path, monkeypatch: pytest.M
 def test_grey_images_have_one_channel(tmp_path: Path) -> None:
     files = {f"{name}/{n}.png": png(n, mode="L") for name in "ab" for n in range(3)}
     made = read(write(tmp_path, files))
-    assert made.schema.shape == (1, 8, 8)
-    assert made.parts["train"].x[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 1, 2]
+    assert made.schema.inputs["image"].shape == (1, 8, 8)
+    assert made.parts["train"]["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_missing_path(tmp_path: Path) -> None:
@@ -293,7 +304,7 @@ def test_split_that_lacks_a_class(tmp_path: Path) -> None:
     files = {**plain("ants", "bees", prefix="train/"), **plain("ants", prefix="val/")}
     made = read(write(tmp_path, files))
     assert made.notes == ("val has no image of bees",)
-    assert made.schema.classes == ("ants", "bees")
+    assert classes(made) == ("ants", "bees")
 
 
 def test_splits_without_train(tmp_path: Path) -> None:
@@ -314,24 +325,28 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
     assert "bees/text.jpg: it is no image" in message and "bees/1.png" not in message
 
 
-def test_examine_leaves_unreadable_images_out(tmp_path: Path) -> None:
+def test_unreadable_images_may_be_left_out(tmp_path: Path) -> None:
     write(tmp_path, {**plain("ants", "bees", count=3), "ants/1.png": b"x", "bees/4.jpg": b"x"})
-    made, photos = examine(DataConfig(name=str(tmp_path)))
+    made = read(tmp_path, unreadable="skip")
     assert made.parts["train"].ids == (
         "ants/0.png", "ants/2.png", "bees/0.png", "bees/1.png", "bees/2.png",
     )  # fmt: skip
-    assert made.parts["train"].y.tolist() == [0, 0, 1, 1, 1]
-    assert made.parts["train"].x[1, 0, 0].tolist() == [255, 0, 2]
-    assert len(photos) == 7
-    assert [photo.look.name for photo in photos if photo.look.error] == ["ants/1.png", "bees/4.jpg"]
-    assert (photos[0].split, photos[0].label, photos[0].look.mode) == ("train", "ants", "RGB")
-    assert examine(DataConfig(name="digits"))[1] == ()
+    assert made.parts["train"]["label"][:].tolist() == [0, 0, 1, 1, 1]
+    assert made.parts["train"]["image"][1, 0, 0].tolist() == [255, 0, 2]
+    assert made.notes == ("left out, not readable: ants/1.png, bees/4.jpg",)
+    facts, (issue,) = made.checked.facts, made.checked.issues
+    assert list(facts["unreadable"]) == ["ants/1.png", "bees/4.jpg"]
+    assert facts["sizes"] == {"8x8": 5} and facts["modes"] == {"RGB": 5}
+    assert issue.level == "error" and "2 of 7" in issue.what and len(issue.where) == 2
+    assert load(DataConfig(name=str(tmp_path), unreadable="skip", test=0, val=0)).counts == {
+        "train": 5
+    }
 
 
 def test_no_image_can_be_read(tmp_path: Path) -> None:
     write(tmp_path, {"a/1.png": b"x", "b/1.png": b"x"})
     with pytest.raises(UserError, match="2 images cannot be read"):
-        examine(DataConfig(name=str(tmp_path)))
+        read(tmp_path, unreadable="skip")
 
 
 def test_folder_without_permission(tmp_path: Path) -> None:
@@ -367,7 +382,9 @@ def test_linked_class_folders_are_read(tmp_path: Path) -> None:
 
 def test_two_images_are_too_few(tmp_path: Path) -> None:
     write(tmp_path, plain("ants", "bees", count=1))
-    with pytest.raises(UserError, match="2 training examples are too few to hold out"):
+    with pytest.raises(
+        UserError, match=r"2 training examples \(2 different\) are too few to hold out"
+    ):
         load(DataConfig(name=str(tmp_path)))
     whole = load(DataConfig(name=str(tmp_path), val=0, test=0))
     assert whole.counts == {"train": 2}
@@ -392,9 +409,9 @@ def test_hymenoptera() -> None:
         pytest.skip("hymenoptera is not in the cache (GRADLAB_DATA)")
     made = read(folder, image_size=32)
     assert {n: len(s) for n, s in made.parts.items()} == {"train": 244, "val": 153}
-    assert made.schema.classes == ("ants", "bees")
-    assert np.bincount(made.parts["train"].y).tolist() == [123, 121]
-    assert made.parts["train"].x.shape == (244, 32, 32, 3)
+    assert classes(made) == ("ants", "bees")
+    assert np.bincount(made.parts["train"]["label"]).tolist() == [123, 121]
+    assert made.parts["train"]["image"].shape == (244, 32, 32, 3)
 
 
 def test_cifar10_jpeg() -> None:
@@ -414,7 +431,7 @@ def test_cifar10_jpeg() -> None:
 def test_images_need_no_class_where_the_task_asks_for_none(tmp_path: Path) -> None:
     flat = write(tmp_path / "flat", {"a.png": png(), "b.png": png("blue")})
     made = read(flat, target_kind="none")
-    assert (made.schema.target, made.schema.classes) == ("none", ())
+    assert made.schema.targets == {} and list(made.parts["train"].columns) == ["image"]
     assert made.parts["train"].ids == ("a.png", "b.png")
     split = write(tmp_path / "split", {"train/a.png": png(), "val/c.png": png("blue")})
     parts = read(split, target_kind="none").parts
@@ -423,5 +440,5 @@ def test_images_need_no_class_where_the_task_asks_for_none(tmp_path: Path) -> No
         "val": ("val/c.png",),
     }
     one = write(tmp_path / "one", plain("bees"))
-    assert read(one, target_kind="none").schema.classes == ("bees",)
+    assert classes(read(one, target_kind="none")) == ("bees",)
     refused(one, "at least two classes")

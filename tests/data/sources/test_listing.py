@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from gradlab.config import DataConfig
-from gradlab.data.sources import listing, load, source
+from gradlab.data import listing
+from gradlab.data.sources import load, source
 from gradlab.errors import UserError
 
 
@@ -96,7 +97,7 @@ def test_what_is_no_file_in_the_place_of_a_dataset(tmp_path: Path, kind: str, na
 
 def test_what_is_no_file_among_new_inputs(tmp_path: Path) -> None:
     from gradlab.data.decode import ImageFile, survey
-    from gradlab.data.sources.arrays import given_array
+    from gradlab.data.npz import given_array
 
     (look,) = survey([ImageFile.at(special(tmp_path / "x.png", "pipe"))])
     assert look.error == "it is a pipe, expected a file"

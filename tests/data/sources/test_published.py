@@ -7,13 +7,15 @@ import os
 import struct
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gradlab.config import DataConfig
-from gradlab.data.dataset import channel_statistics
+from gradlab.data.dataset import Source
+from gradlab.data.fields.image import statistics
 from gradlab.data.sources import datasets, get, published, source
 from gradlab.data.sources.download import Remote
 from gradlab.errors import UserError
@@ -50,6 +52,11 @@ def cifar_files(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return records
 
 
+def classes(made: Source) -> tuple[str, ...]:
+    found: Any = made.schema.targets["label"]
+    return found.classes
+
+
 def test_idx(tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     (tmp_path / "x.gz").write_bytes(idx(array))
@@ -79,12 +86,12 @@ def test_cifar_records_become_channels_last(tmp_path: Path) -> None:
     path = tmp_path / "cifar.tar.gz"
     path.write_bytes(tar_gz({"cifar-10-batches-bin/readme.html": b"hello", **members}))
     parts = published.read_cifar(path)
-    assert parts["train"].x.shape == (20, 32, 32, 3) and parts["test"].x.shape == (4, 32, 32, 3)
+    assert parts["train"][0].shape == (20, 32, 32, 3) and parts["test"][0].shape == (4, 32, 32, 3)
     record = records["data_batch_2.bin"][1]  # the sixth of train
-    assert parts["train"].y[5] == record[0]
+    assert parts["train"][1][5] == record[0]
     for channel, row, column in ((0, 0, 0), (1, 2, 3), (2, 31, 30)):
         expected = record[1 + channel * 1024 + row * 32 + column]
-        assert parts["train"].x[5, row, column, channel] == expected
+        assert parts["train"][0][5, row, column, channel] == expected
 
 
 @pytest.mark.parametrize("change", ["missing", "cut", "no archive"])
@@ -116,7 +123,7 @@ def test_cifar_jpeg_has_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     made = source(DataConfig(name="cifar10"))
     assert made.name == "cifar10_jpeg"
     assert made.notes[0].startswith("CIFAR-10 (JPEG): a re-encoding")
-    assert made.parts["train"].x.shape == (2, 32, 32, 3)
+    assert made.parts["train"]["image"].shape == (2, 32, 32, 3)
 
     # The published file, where it is, is preferred.
     content = tar_gz({n: r.tobytes() for n, r in cifar_files(np.random.default_rng(0)).items()})
@@ -125,7 +132,7 @@ def test_cifar_jpeg_has_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(published, "CIFAR10", remote)
     made = source(DataConfig(name="cifar10"))
     assert made.name == "cifar10" and len(made.parts["train"]) == 20
-    assert made.schema.classes[3] == "cat"
+    assert classes(made)[3] == "cat"
 
 
 def test_sha256_are_complete() -> None:
@@ -153,23 +160,23 @@ def test_mnist() -> None:
     need(*(f"mnist/{name}" for name in published._IDX_FILES))
     made = datasets["mnist"](DataConfig(name="mnist"))
     train, test = made.parts["train"], made.parts["test"]
-    assert train.x.shape == (60000, 28, 28, 1) and train.x.dtype == np.uint8
-    assert test.x.shape == (10000, 28, 28, 1) and train.x.flags.writeable
-    assert train.y[:5].tolist() == [5, 0, 4, 1, 9] and train.y.dtype == np.int64
-    assert test.y[:5].tolist() == [7, 2, 1, 0, 4]
-    (mean,), (std,) = channel_statistics(train.x)
+    assert train["image"].shape == (60000, 28, 28, 1) and train["image"].dtype == np.uint8
+    assert test["image"].shape == (10000, 28, 28, 1) and train["image"].base.flags.writeable
+    assert train["label"][:5].tolist() == [5, 0, 4, 1, 9] and train["label"].dtype == np.int64
+    assert test["label"][:5].tolist() == [7, 2, 1, 0, 4]
+    (mean,), (std,) = statistics(train["image"])
     assert (round(mean, 4), round(std, 4)) == (0.1307, 0.3081)
-    assert made.schema.shape == (1, 28, 28) and len(made.schema.classes) == 10
+    assert made.schema.inputs["image"].shape == (1, 28, 28) and len(classes(made)) == 10
 
 
 def test_fashion_mnist() -> None:
     need(*(f"fashion_mnist/{name}" for name in published._IDX_FILES))
     made = datasets["fashion_mnist"](DataConfig(name="fashion_mnist"))
     train, test = made.parts["train"], made.parts["test"]
-    assert train.x.shape == (60000, 28, 28, 1) and test.x.shape == (10000, 28, 28, 1)
-    assert np.bincount(train.y).tolist() == [6000] * 10
-    assert made.schema.classes[train.y[0]] == "Ankle boot"
-    (mean,), (std,) = channel_statistics(train.x)
+    assert train["image"].shape == (60000, 28, 28, 1) and test["image"].shape == (10000, 28, 28, 1)
+    assert np.bincount(train["label"]).tolist() == [6000] * 10
+    assert classes(made)[int(train["label"][0])] == "Ankle boot"
+    (mean,), (std,) = statistics(train["image"])
     assert (round(mean, 4), round(std, 4)) == (0.2860, 0.3530)
 
 

@@ -56,19 +56,28 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path))
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 3)), y=np.array([0, 1, 0, 1]))
-    assert source(DataConfig(name="~/a.npz")).schema.shape == (3,)
+    assert source(DataConfig(name="~/a.npz")).schema.inputs["values"].shape == (3,)
 
 
 def test_named_images_in_another_form() -> None:
     plain = source(DataConfig(name="digits"))
     made = source(DataConfig(name="digits", image_size=16, channels=3))
-    assert made.schema.shape == (3, 16, 16) and made.schema.classes == plain.schema.classes
-    x = made.parts["train"].x
+    assert made.schema.inputs["image"].shape == (3, 16, 16)
+    assert made.schema.targets == plain.schema.targets
+    x = made.parts["train"]["image"]
     assert x.shape == (1797, 16, 16, 3) and np.array_equal(x[..., 0], x[..., 2])
     assert made.notes == ("images: all 8x8, brought to 16x16, colour",)
-    assert np.array_equal(made.parts["train"].y, plain.parts["train"].y)
-    assert source(DataConfig(name="digits", image_size=8)).parts["train"].x.shape[1:] == (8, 8, 1)
-    assert source(DataConfig(name="digits", image_size="12x9")).schema.shape == (1, 9, 12)
+    assert np.array_equal(made.parts["train"]["label"], plain.parts["train"]["label"])
+    assert source(DataConfig(name="digits", image_size=8)).parts["train"]["image"].shape[1:] == (
+        8,
+        8,
+        1,
+    )
+    assert source(DataConfig(name="digits", image_size="12x9")).schema.inputs["image"].shape == (
+        1,
+        9,
+        12,
+    )
 
 
 def test_images_that_do_not_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +89,7 @@ def test_images_that_do_not_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> 
 def test_load_completes_the_splits() -> None:
     dataset = load(DataConfig(name="digits"))
     assert set(dataset.counts) == {"train", "val", "test"} and sum(dataset.counts.values()) == 1797
-    assert len(dataset.schema.mean) == 1
+    assert len(dataset.schema.inputs["image"].mean) == 1
 
 
 def test_get_of_an_embedded_set() -> None:

@@ -63,6 +63,9 @@ class Field(Config):
     baseline: ClassVar[Literal["linear", "nearest_mean", ""]] = ""
     """The simple model that a network on it must beat: a linear one, or the nearest class mean."""
 
+    word: ClassVar[str] = ""
+    """What people and options call it, where that is not its type."""
+
     type: str
 
     @property

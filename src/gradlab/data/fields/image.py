@@ -23,6 +23,8 @@ from gradlab.data.columns import Column, Dense, DenseTensor, Rows
 from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Picture
 from gradlab.data.kinds import IMAGES, kind_of
+from gradlab.data.listing import image_paths
+from gradlab.data.npz import given_array
 from gradlab.errors import UserError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -185,8 +187,6 @@ def image_files(given: str | os.PathLike[str]) -> list[Path]:
 
     Folders and globs are sorted, and only what is named as an image is taken of them.
     """
-    from gradlab.data.sources.folders import image_paths
-
     path = paths.given(given, "predict")
     if path.is_dir():
         found = image_paths(path)
@@ -210,8 +210,6 @@ def _kind(item: Any) -> str:
 
 def _array(item: Any, where: str) -> np.ndarray:
     """An array of one image or of several as uint8 N H W C."""
-    from gradlab.data.sources.arrays import given_array
-
     values = given_array(item, where)
     shape = values.shape
     if values.ndim == 2 or (values.ndim == 3 and shape[-1] in (1, 3, 4)):

@@ -23,6 +23,8 @@ IMBALANCE = 10.0
 class Label(Field):
     """A class for each example, kept as its number."""
 
+    word = "class"
+
     type: Literal["label"] = "label"
     classes: tuple[str, ...] = Described((), description="the names of the classes, in order")
     column: str = Described("", description="the column of a table that it was read from")

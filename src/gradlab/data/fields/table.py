@@ -21,7 +21,7 @@ from gradlab.data import tabular
 from gradlab.data.columns import Column, Dense, Frame, joined
 from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Issue
-from gradlab.data.sources.frames import clean, given_frame, read_frame
+from gradlab.data.frames import clean, given_frame, read_frame
 from gradlab.data.tabular import TableColumn
 from gradlab.errors import UserError
 from gradlab.words import SHOWN, shown, some
@@ -172,14 +172,15 @@ class Table(Field):
 
         frames: list[Any] = list(raw.values())
         names, count = frames[0].base.columns, sum(map(len, frames))
-        places = [p for p, dtype in enumerate(frames[0].base.dtypes) if not dtype.is_nested()]
         absent = np.zeros(len(names), int)
         constant: list[str] = []
-        for batch in tabular.batches(places, count):
-            part = pl.concat([frame.part(batch) for frame in frames])
-            absent[batch] = part.null_count().row(0)
-            same = part.select((pl.all() == pl.all().first()).all(ignore_nulls=False)).row(0)
-            constant += [names[place] for place, one in zip(batch, same, strict=True) if one]
+        for places in tabular.batches(range(len(names)), count):
+            part = pl.concat([frame.part(places) for frame in frames])
+            absent[places] = part.null_count().row(0)
+            same = part.select(pl.selectors.exclude(pl.Object))
+            same = same.select((pl.all() == pl.all().first()).all(ignore_nulls=False))
+            for found in same.to_dicts():  # one, or none where every column is of objects
+                constant += [names[places[int(key)]] for key, value in found.items() if value]
         share = {names[p]: absent[p] / count for p in np.flatnonzero(absent).tolist()}
         mostly = [f"{name}: {part:.1%}" for name, part in share.items() if part > MOSTLY]
         issues = []

@@ -15,6 +15,7 @@ from gradlab.data.augment import Draws
 from gradlab.data.columns import Column, Dense, DenseTensor, Rows
 from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Issue
+from gradlab.data.npz import given_array, numbers
 from gradlab.errors import UserError
 from gradlab.words import shown
 
@@ -64,8 +65,6 @@ class Values(Field):
 
     def read(self, items: Sequence[Any]) -> Inputs:
         """D values, N of them, or an .npz file with the array x."""
-        from gradlab.data.sources.arrays import given_array, numbers
-
         blocks = []
         for number, item in enumerate(items, 1):
             where = f"input {number}"

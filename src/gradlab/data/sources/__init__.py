@@ -16,6 +16,7 @@ from gradlab.data.kinds import ARRAYS, TABLES, archive_format, kind_of
 from gradlab.data.splits import finish
 from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
+from gradlab.text import quoted
 
 datasets: Registry[Callable[[DataConfig], Source]] = Registry(
     "dataset",
@@ -93,7 +94,7 @@ def _path(config: DataConfig) -> Path:
         near = difflib.get_close_matches(config.name, datasets, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UnknownName(
-            f"{paths.quoted(config.name)} is neither a named dataset nor a path that exists.{hint} "
+            f"{quoted(config.name)} is neither a named dataset nor a path that exists.{hint} "
             f"Named: {', '.join(datasets)}"
         )
     if not path.is_dir():

@@ -7,17 +7,12 @@ none) it may be left out. `classes` may give the names of the classes.
 
 from __future__ import annotations
 
-import os
-import zipfile
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 
-from gradlab import machine, paths
+from gradlab import paths
 from gradlab.config import DataConfig
 from gradlab.data.columns import Dense
 from gradlab.data.dataset import SPLITS, Parts, Schema, Source, Split, SplitName
@@ -27,8 +22,9 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.values import Values
-from gradlab.data.kinds import kind_of
+from gradlab.data.npz import EXPECTED, numbers, read_npz
 from gradlab.errors import UserError
+from gradlab.text import quoted
 from gradlab.words import shown, some
 
 
@@ -51,7 +47,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], path: str, config: DataConfig)
         for name in names:
             if name not in arrays and not (optional and name == names[1]):
                 held = ", ".join(arrays) or "nothing"
-                raise UserError(f"{path} has no array {name!r} (it holds {held}). {_EXPECTED}")
+                raise UserError(f"{path} has no array {name!r} (it holds {held}). {EXPECTED}")
         x[split] = inputs(arrays[names[0]], f"{path}: {names[0]}")
         if names[1] in arrays:
             y[split] = _targets(arrays[names[1]], len(x[split]), f"{path}: {names[1]}", config)
@@ -106,85 +102,6 @@ def _gaps(y: Mapping[SplitName, np.ndarray]) -> tuple[Issue, ...]:
     return (Issue("warning", what, shown([str(label) for label in labels])),)
 
 
-def given_array(item: Any, where: str) -> np.ndarray:
-    """An array, numbers in lists, or the array x of an .npz file; UserError for anything else."""
-    if isinstance(item, str | os.PathLike) and kind_of(item) == "arrays":
-        arrays = read_npz(paths.given(item, where))
-        if "x" not in arrays:
-            raise UserError(f"{item} has no array 'x'; it holds {', '.join(arrays) or 'nothing'}")
-        return arrays["x"]
-    if isinstance(item, list | tuple):
-        try:
-            return np.asarray(item)
-        except ValueError:
-            raise UserError(f"{where}: its rows differ in length") from None
-    if not isinstance(item, np.ndarray):
-        raise UserError(
-            f"{where} is of the type {type(item).__name__}: expected a path or a numpy array"
-        )
-    return item
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name; UserError when it cannot be read or holds objects.
-
-    What each array says of itself is compared with what is there, and all of them with the memory
-    that is free, before any is read.
-    """
-    paths.regular(path)
-    try:
-        with path.open("rb") as file:
-            if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
-                raise UserError(f"{path} is a single array, not an .npz file. {_EXPECTED}")
-        with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            sizes = []
-            for info in members:
-                with archive.open(info) as member:
-                    sizes.append(_declared(member, info.file_size, f"{path}: {info.filename}"))
-            free = machine.memory()
-            if free is not None and 2 * sum(sizes) > free:
-                raise UserError(
-                    f"{path}: its arrays take {sum(sizes) / 1e9:,.1f} GB of memory, and twice that "
-                    f"while they are brought to their form; {free / 1e9:,.1f} GB are free"
-                )
-            arrays = {}
-            for info in members:
-                with archive.open(info) as member:
-                    found = npy.read_array(member, allow_pickle=False)
-                arrays[info.filename.removesuffix(".npy")] = found
-            return arrays
-    except UserError:
-        raise
-    except Exception as error:  # zipfile, its codecs and numpy raise whatever a file brings up
-        said = paths.printable(str(error)) or type(error).__name__
-        raise UserError(f"{path} cannot be read: {paths.shortened(said)}") from None
-
-
-def _declared(member: IO[bytes], size: int, where: str) -> int:
-    """Bytes of the array that begins here, as its header says; UserError when it cannot be so.
-
-    `size`: bytes of the member, the header included.
-    """
-    version = npy.read_magic(member)
-    if version not in _HEADERS:
-        raise UserError(f"{where} is of the format {version}. {_PLAIN}")
-    shape, _, dtype = _HEADERS[version](member)
-    if dtype.hasobject:
-        raise UserError(f"{where} holds Python objects, which are not read. {_PLAIN}")
-    declared, there = prod(shape) * dtype.itemsize, size - member.tell()
-    if min(shape, default=0) < 0 or declared != there:
-        raise UserError(
-            f"{where} is damaged: it says that it is {shape} of {dtype}, {declared:,} bytes, "
-            f"but {there:,} follow"
-        )
-    return declared
-
-
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-_PLAIN = "Save plain arrays of numbers with numpy.savez"
-
-
 def inputs(x: np.ndarray, where: str) -> np.ndarray:
     """Images as uint8 N H W C (C 1, 3 or 4), other inputs as float32 N D; UserError if neither."""
     if not x.size:
@@ -201,22 +118,6 @@ def inputs(x: np.ndarray, where: str) -> np.ndarray:
     except ValueError as error:
         raise UserError(f"{where} holds no images: {error}") from None
     return images if images.ndim == 4 else images[..., None]
-
-
-def numbers(values: np.ndarray, where: str) -> np.ndarray:
-    """Values as float32; UserError when any is no finite number."""
-    if values.dtype.kind not in "biuf":
-        raise UserError(f"{where} has the type {values.dtype}: expected numbers")
-    with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(values, dtype=np.float32)
-    bad = np.argwhere(~np.isfinite(result))
-    if len(bad):
-        place = tuple(int(i) for i in bad[0])
-        raise UserError(
-            f"{where}: {len(bad)} of its values are no finite float32 numbers, the first at "
-            f"{list(place)} ({values[place]}): leave those examples out or fill them"
-        )
-    return result
 
 
 def _targets(y: np.ndarray, count: int, where: str, config: DataConfig) -> np.ndarray:
@@ -263,7 +164,7 @@ def _classes(
             notes.append(f"y: the labels {some(classes, 5)} are the classes 0 to {len(known) - 1}")
     unreadable = [name for name in classes if not paths.is_text(name)]
     if unreadable:
-        raise UserError(f"{path}: the class {paths.quoted(unreadable[0])} is no text")
+        raise UserError(f"{path}: the class {quoted(unreadable[0])} is no text")
     if len(classes) < least:
         raise UserError(
             f"{path}: classification needs at least two classes, found only {some(classes)} in y"
@@ -298,6 +199,3 @@ def _formed(
         notes.append("images with 4 channels: taken as RGBA, laid on white")
     kept = 3 if channels == 4 else channels
     return {split: refit(array, size, kept) for split, array in x.items()}
-
-
-_EXPECTED = "Expected arrays x and y, or x_train, y_train (and x_val, y_val, x_test, y_test)"

@@ -27,8 +27,9 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.image_cache import MUCH, decoded
 from gradlab.data.kinds import IMAGES
-from gradlab.data.sources.listing import Listing, opened
+from gradlab.data.listing import Listing, opened
 from gradlab.errors import UserError
+from gradlab.text import quoted
 from gradlab.words import shown, some
 
 SPLIT_FOLDERS: dict[str, SplitName] = {
@@ -83,6 +84,8 @@ def image_source(path: Path, config: DataConfig) -> Source:
     bad = [look for look in seen if look.error]
     if "train" not in parts or (bad and config.unreadable == "refuse"):
         raise _refusal(path, seen)
+    if bad:
+        notes = (*notes, f"left out, not readable: {some(look.name for look in bad)}")
     schema = Schema(
         inputs={"image": Image(height=height, width=width, channels=channels)},
         targets={"label": Label(classes=tuple(classes))} if named else {},
@@ -101,7 +104,7 @@ def _checked(looks: Sequence[Look]) -> Checked:
     """Sizes and modes of the files as they are on the disk, and those that cannot be read."""
     good = [look for look in looks if not look.error]
     broken = {look.name: look.error for look in looks if look.error}
-    issues = ()
+    issues: tuple[Issue, ...] = ()
     if broken:
         where = shown([f"{name}: {error}" for name, error in broken.items()])
         what = f"images that cannot be read: {len(broken)} of {len(looks)}. Remove or replace them"
@@ -147,7 +150,7 @@ def arrange(
     for label in {parts[depth] for parts in placed}:
         if not paths.is_text(label):
             raise UserError(
-                f"{where}: the name of the class folder {paths.quoted(label)} is not UTF-8, "
+                f"{where}: the name of the class folder {quoted(label)} is not UTF-8, "
                 "and could not be recorded: rename it"
             )
     items = [
@@ -247,9 +250,3 @@ def _inside(listing: Listing) -> Listing:
             break
         listing = listing.inside(top)
     return listing
-
-
-def image_paths(folder: Path) -> list[Path]:
-    """The image files anywhere in a folder, sorted."""
-    with opened(folder) as listing:
-        return [folder.joinpath(*parts) for parts in sorted(listing.images)]

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlab.config import DataConfig
-from gradlab.data.columns import Dense, Frame
+from gradlab.data.columns import Dense, Frame, numbered
 from gradlab.data.dataset import RowNumbers, Schema, Source, Split
 from gradlab.data.fields.base import Field
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.table import Table
+from gradlab.data.frames import given_frame, read_frame
 from gradlab.data.sources import datasets
 from gradlab.data.sources.download import fetch
-from gradlab.data.sources.frames import given_frame, read_frame
 from gradlab.data.tabular import LARGEST, batches, names_rows
 from gradlab.errors import UnknownName, UserError, unknown
 from gradlab.words import some
@@ -80,21 +80,24 @@ def frame_source(
         if lost.any():
             said.append(f"{lost.sum()} rows without {key} left out")
         known &= ~lost
+        if not known.any():
+            raise UserError(f"{name}: {key!r} has no value in any row that could be used")
     targets: dict[str, Field] = {}
     columns: dict[str, Any] = {}
     if target is not None and config.target_kind == "none":
         said.append(f"{target}: left out (nothing is asked for)")
     elif target is not None:
-        field, values, has, why = _read_target(name, frame[target].filter(known), config)
+        field, values, has, found = _read_target(name, frame[target].filter(known), config)
         known[known] = has
-        said += why
+        said += found
         targets[field.type], columns[field.type] = field, Dense(values)
     rows = np.flatnonzero(known)
     keys = _keys(name, frame, rows, config, said)
     left = [c for c in frame if c.name not in {target, *aside, *counters}]
     if not left:
         beside = ", ".join(repr(key) for key in (target, *aside) if key is not None)
-        raise UserError(f"{name}: there is no column beside {beside} to learn from")
+        why = f" ({', '.join(counters)}: counts the rows)" if counters else ""
+        raise UserError(f"{name}: there is no column beside {beside} to learn from{why}")
     columns["table"] = Frame(pl.DataFrame(left), None if known.all() else rows)
     return Source(
         name,
@@ -111,7 +114,12 @@ def _special(
 ) -> tuple[str | None, tuple[str, ...]]:
     """The column that is asked for, and those that the split goes by."""
     target = config.target
-    aside = tuple(dict.fromkeys(key for key in (config.group, config.time) if key is not None))
+    aside = tuple(key for key in (config.group, config.time) if key is not None)
+    if len(aside) > 1:
+        raise UserError(
+            f"{name}: the split goes by one column, found two: --data.group {config.group} and "
+            f"--data.time {config.time}. Leave one of them out"
+        )
     if target is None and config.target_kind != "none":
         raise UserError(
             f"{name}: which column is to be predicted? Give it with --data.target. "
@@ -232,7 +240,7 @@ def _keys(
 
     keys: dict[str, np.ndarray] = {}
     if config.group is not None:
-        keys["group"] = Frame(pl.DataFrame([frame[config.group]]), rows).groups()
+        keys["group"] = numbered(Frame(pl.DataFrame([frame[config.group]]), rows).marks())
         count = len(np.unique(keys["group"]))
         said.append(f"{config.group}: no input; each of its {count} values stays in one split")
     if config.time is not None:

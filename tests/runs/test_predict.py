@@ -9,7 +9,7 @@ from PIL import Image
 
 import gradlab
 from gradlab.cli import main
-from gradlab.recipes.ensemble import Ensemble
+from gradlab.runs import Ensemble
 
 QUIET = {"progress": False, "test": False}
 RANKED = [f"{kind}_{n}" for n in range(1, 6) for kind in ("class", "probability")]
@@ -28,7 +28,7 @@ def runs(tmp_path_factory):
 def digits(runs, tmp_path):
     folder = tmp_path / "digits"
     folder.mkdir()
-    for i, image in enumerate(runs[0].dataset.splits["test"].x[:3]):
+    for i, image in enumerate(runs[0].dataset.splits["test"]["image"][:3]):
         Image.fromarray(image[..., 0]).save(folder / f'é, "{i}".png')
     return folder
 
@@ -48,10 +48,11 @@ def test_answers_are_written_as_they_are(runs, digits, tmp_path, capsys):
     answers = runs[0].predict([digits])
     assert len(rows) == 3
     for row, answer in zip(rows, answers, strict=True):
-        assert row[:2] == [answer.name, answer.answer] and row[1] == row[3]
-        assert np.float32(row[2]) == np.float32(answer.probability)
+        said = answer.answer
+        assert row[:2] == [answer.name, said.label] and row[1] == row[3]
+        assert np.float32(row[2]) == np.float32(said.probability)
         pairs = list(zip(row[3::2], map(float, row[4::2]), strict=True))
-        assert pairs == [(k, pytest.approx(p, rel=1e-8)) for k, p in answer.top]
+        assert pairs == [(k, pytest.approx(p, rel=1e-8)) for k, p in said.top]
     text = file.read_bytes().decode("utf-8")
     assert "\r" not in text and text.endswith("\n") and '"" ' not in text
     assert [path.name for path in file.parent.iterdir()] == ["answers.txt"]
@@ -66,7 +67,7 @@ def test_an_ensemble_writes_its_own(runs, digits, tmp_path, capsys):
     _, *rows = rows_of(tmp_path / "a.csv")
     both = [run.predict([digits]) for run in runs]
     for row, one, other in zip(rows, *both, strict=True):
-        mean = (dict(one.top).get(row[1], 0) + dict(other.top).get(row[1], 0)) / 2
+        mean = sum(dict(run.answer.top).get(row[1], 0) for run in (one, other)) / 2
         assert float(row[2]) == pytest.approx(mean, abs=1e-5)
 
 
@@ -82,7 +83,7 @@ def test_a_number_is_a_number_alone(tmp_path, capsys):
     main(["predict", str(run.path), str(table), "--csv", str(tmp_path / "p.csv")])
     header, *rows = rows_of(tmp_path / "p.csv")
     assert header == ["input", "answer"] and len(rows) == 60
-    answers = [answer.answer for answer in run.predict([str(table)])]
+    answers = [answer.answer.number for answer in run.predict([str(table)])]
     assert [float(row[1]) for row in rows] == pytest.approx(answers, rel=1e-8)
 
 

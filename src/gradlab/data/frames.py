@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradlab import paths
 from gradlab.data.columns import CELLS
 from gradlab.data.tabular import batches
 from gradlab.errors import UserError
@@ -31,9 +32,7 @@ def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
 
     notes: tuple[str, ...] = ()
     try:
-        if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "no regular file (a pipe or a device)"
-            raise UserError(f"{path} cannot be read as a table: it is {kind}")
+        paths.regular(path)
         if path.suffix.lower() in (".parquet", ".pq"):
             frame = _read_parquet(path)
         else:
@@ -138,7 +137,7 @@ def given_frame(data: Any, where: str) -> pl.DataFrame:
     import polars as pl
 
     if not isinstance(data, pl.DataFrame):
-        if not type(data).__module__.startswith("pandas.") or not hasattr(data, "columns"):
+        if not (hasattr(data, "iloc") and hasattr(data, "columns")):
             raise UserError(
                 f"{where} is of the type {type(data).__name__}: expected a path of a CSV or "
                 "Parquet file, a polars or pandas data frame, or a dictionary for each row"

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import gradlab
-from gradlab.cli import joined, main
+from gradlab.cli import main
+from gradlab.cli.options import joined
 
 QUICK = ["--epochs", "2", "--no-test"]
 
@@ -87,6 +88,8 @@ def test_json_of_train_is_one_object_and_progress_goes_to_stderr(capsys, tmp_pat
         "data",
         "seed",
         "metrics",
+        "baselines",
+        "warnings",
         "seconds",
         "examples_per_second",
         "best_epoch",
@@ -179,11 +182,11 @@ def test_eval_prints_per_class_figures_and_records_the_reading_of_test(capsys, t
 def test_predict_answers_for_files_folders_and_names_what_it_cannot_read(capsys, trained, tmp_path):
     digit = trained.dataset.splits["test"]
     for i in range(3):
-        Image.fromarray(digit.x[i, ..., 0]).save(tmp_path / f"{i}.png")
+        Image.fromarray(digit["image"][i][..., 0]).save(tmp_path / f"{i}.png")
     code, out, _ = run(capsys, "predict", trained.path, tmp_path, "--json")
     found = json.loads(out)["predictions"]
     assert code == 0 and len(found) == 3
-    assert sum(p["answer"] == str(t) for p, t in zip(found, digit.y, strict=False)) >= 2
+    assert sum(p["answer"] == str(t) for p, t in zip(found, digit["label"][:], strict=False)) >= 2
     assert found[0]["probability"] == found[0]["top"][0][1]
     (tmp_path / "broken.png").write_bytes(b"no image")
     assert "broken.png" in refused(capsys, "predict", trained.path, tmp_path / "broken.png")
@@ -254,7 +257,7 @@ def test_an_ensemble_is_trained_evaluated_predicted_with_and_resumed(
     assert json.loads(out)["gain"] == whole["gain"]
     code, out, _ = run(capsys, "eval", *members)
     assert code == 0 and "gain over mean" in out and "best member" in out
-    Image.fromarray(loaded.dataset.splits["test"].x[0, ..., 0]).save(tmp_path / "0.png")
+    Image.fromarray(loaded.dataset.splits["test"]["image"][0][..., 0]).save(tmp_path / "0.png")
     code, out, _ = run(capsys, "predict", ensemble, tmp_path / "0.png", "--json")
     assert code == 0 and len(json.loads(out)["predictions"][0]["top"]) == 5
     code, out, err = run(capsys, "resume", ensemble)
@@ -276,7 +279,7 @@ def test_features_are_written_and_said(capsys, trained, tmp_path):
 
 
 def test_similar_images_are_listed_and_drawn(capsys, trained, tmp_path):
-    Image.fromarray(trained.dataset.splits["test"].x[0, ..., 0]).save(tmp_path / "q.png")
+    Image.fromarray(trained.dataset.splits["test"]["image"][0][..., 0]).save(tmp_path / "q.png")
     code, out, _ = run(
         capsys,
         "similar",

@@ -23,6 +23,7 @@ from gradlab import paths
 from gradlab.data.decode import ImageFile
 from gradlab.data.kinds import archive_format, kind_of
 from gradlab.errors import UserError
+from gradlab.text import one_line, quoted
 
 LARGEST_FILE = 2**29
 """A member of an archive that unpacks to more bytes than this is refused."""
@@ -56,7 +57,7 @@ class Listing:
         image = kind_of(parts[-1]) == "image"
         if not image:
             suffix = PurePosixPath(parts[-1]).suffix.lower()
-            self.others[paths.printable(suffix) or "without suffix"] += 1
+            self.others[one_line(suffix) or "without suffix"] += 1
         return image
 
     def inside(self, top: str) -> Listing:
@@ -105,7 +106,7 @@ def _refused(path: Path) -> Iterator[None]:
             f"{error.filename or path} cannot be read: {error.strerror or error}"
         ) from None
     except Exception as error:  # the archives' readers raise whatever their formats bring up
-        said = paths.printable(str(error)) or type(error).__name__
+        said = one_line(str(error)) or type(error).__name__
         raise UserError(
             f"{path} is damaged or cut short, is no archive, or of a kind that is not read: {said}"
         ) from None
@@ -115,7 +116,7 @@ def _list_folder(path: Path) -> Listing:
     listing = Listing(path)
 
     def refuse(error: OSError) -> NoReturn:
-        where = paths.printable(str(error.filename or path))
+        where = one_line(str(error.filename or path))
         raise UserError(f"{where} cannot be read: {error.strerror or error}") from None
 
     for root, folders, files in os.walk(path, onerror=refuse, followlinks=True):
@@ -148,7 +149,7 @@ def _list_zip(path: Path, archive: zipfile.ZipFile) -> Listing:
         if listing.add(parts):
             if member.flag_bits & 1:
                 raise UserError(
-                    f"{path}: {paths.quoted(member.filename)} is encrypted with a password: "
+                    f"{path}: {quoted(member.filename)} is encrypted with a password: "
                     "unpack it, and give the folder"
                 )
             listing.images[parts] = _image(parts, partial(archive.open, member))
@@ -193,24 +194,30 @@ class _Member(tarfile.TarInfo):
 
 
 def _image(parts: PathParts, opener: Any) -> ImageFile:
-    return ImageFile(paths.printable("/".join(parts)), opener)
+    return ImageFile(one_line("/".join(parts)), opener)
 
 
 def _safe_parts(path: Path, name: str) -> PathParts:
     """The parts of a member's name; UserError when it points outside the archive."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or PureWindowsPath(name).drive:
-        said = paths.quoted(name)
+        said = quoted(name)
         raise UserError(f"{path}: the member {said} points outside the archive; it is not read")
     return pure.parts
 
 
 def _check_size(path: Path, name: str, size: int) -> None:
     if size > LARGEST_FILE:
-        said = paths.quoted(name)
+        said = quoted(name)
         raise UserError(f"{path}: the member {said} would unpack to {size:,} bytes; remove it")
 
 
 def _hidden(name: str) -> bool:
     """Whether a file or folder is one of those that systems leave behind."""
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The image files anywhere in a folder, sorted."""
+    with opened(folder) as listing:
+        return [folder.joinpath(*parts) for parts in sorted(listing.images)]
