@@ -226,7 +226,7 @@ def test_a_number_is_a_label_in_its_own_units(tmp_path):
 
 
 def test_what_has_no_target_has_no_labels(tmp_path):
-    """An autoencoder of photos without classes; its features are its code."""
+    """An autoencoder of photos without classes; its features are its latent vectors."""
     rng = np.random.default_rng(0)
     for i in range(24):
         pixels = rng.integers(0, 256, (8, 12, 3), np.uint8)

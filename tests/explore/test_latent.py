@@ -62,9 +62,9 @@ def test_the_comparison_with_pca_is_that_of_a_hand(run):
     x = torch.from_numpy(run.dataset.splits["test"]["image"][:]).permute(0, 3, 1, 2).float() / 255
     field = run.schema.inputs["image"]
     with torch.no_grad():
-        codes = run.model.eval().encoder((x - field.mean[0]) / field.std[0]).numpy()
-    expected = PCA(2).fit_transform(codes)
-    np.testing.assert_allclose(np.abs(found.codes), np.abs(expected), atol=1e-2)
+        latents = run.model.eval().encoder((x - field.mean[0]) / field.std[0]).numpy()
+    expected = PCA(2).fit_transform(latents)
+    np.testing.assert_allclose(np.abs(found.latents), np.abs(expected), atol=1e-2)
     np.testing.assert_array_equal(found.labels, run.dataset.splits["test"]["label"][:])
     (table,) = found.tables()
     assert table.header == ("8 numbers for an example", "mse on test")
@@ -120,12 +120,12 @@ def test_no_two_classes_have_one_colour(tmp_path, count):
     assert len({tuple(colour) for colour in colours(count)}) == count
 
 
-def test_a_code_of_one_number_and_a_wide_one_have_maps(tmp_path):
+def test_a_latent_vector_of_one_number_and_a_wide_one_have_maps(tmp_path):
     for code in (1, 2, 50):
         fields = {**SMALL, "data": "digits", "epochs": 1, "model.code": code}
         made = train("autoencoder", out=tmp_path, progress=False, test=False, threads=1, **fields)
         found = latent(made)
-        assert found.codes.shape == found.components.shape == (found.examples, 2)
+        assert found.latents.shape == found.components.shape == (found.examples, 2)
         assert found.pca_mse > 0
 
 

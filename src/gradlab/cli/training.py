@@ -40,14 +40,18 @@ def train(
     short = {"data": data, "epochs": epochs, "seed": seed, "lr": lr, "batch_size": batch_size}
     named = {key: value for key, value in short.items() if value is not None}
     chosen = find(recipe, {**named, **dotted(fields)})
-    manner: dict[str, Any] = {
+    run_options: dict[str, Any] = {
         "out": out,
         "name": name,
         "test": test,
         "log": (log,) if log else (),
         **machine.given,
     }
-    run = train_ensemble(chosen, ensemble, **manner) if ensemble else train_recipe(chosen, **manner)
+    run = (
+        train_ensemble(chosen, ensemble, **run_options)
+        if ensemble
+        else train_recipe(chosen, **run_options)
+    )
     printing.print_run(run, json)
 
 

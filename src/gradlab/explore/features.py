@@ -131,14 +131,14 @@ def features(
     the test split of the run's own is recorded in the run.
 
     `layer` is the name of a module (`run.model.named_modules()`), of which the output is taken;
-    None takes the input of the last linear layer (of an autoencoder, its code). Maps (N C H W) are
-    averaged over space; `pool` takes the largest value instead ("max") or keeps all of them
-    ("none").
+    None takes the input of the last linear layer (of an autoencoder, its latent vector). Maps
+    (N C H W) are averaged over space; `pool` takes the largest value instead ("max") or keeps all
+    of them ("none").
 
     UserError for a layer that is not there, inputs of another kind, a split that is missing, or a
     task whose network answers no inputs.
     """
-    run = run if isinstance(run, Run) else load(run)
+    run = load(run)
     examples = gather(run, data, split)
     return of_examples(run, examples, layer=layer, pool=pool, batch_size=batch_size)
 

@@ -73,7 +73,7 @@ def generate(
     """
     if count < 1:
         raise UserError(f"--count: expected at least 1, found {count}")
-    run = run if isinstance(run, Run) else load(run, runtime=runtime)
+    run = load(run, runtime=runtime)
     task = run.task
     if not isinstance(task, Generative):
         raise UserError(

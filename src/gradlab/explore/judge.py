@@ -64,7 +64,7 @@ def judge(
     """
     if count < 1:
         raise UserError(f"--count: expected at least 1, found {count}")
-    run = run if isinstance(run, Run) else load(run, runtime=runtime)
+    run = load(run, runtime=runtime)
     task = run.task
     if not isinstance(task, Gan):
         raise UserError(f"{run.path} makes no images to judge: expected the run of a gan")

@@ -1,4 +1,4 @@
-"""What an autoencoder's code holds, beside what principal components of the same number hold."""
+"""What an autoencoder's latent vector holds, beside as many principal components."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ NAMED = 20
 class Latent:
     """An autoencoder beside the principal components of its training split.
 
-    mse, pca_mse: mean squared error of what is reconstructed from `code` numbers, per value (of
-    pixels from 0 to 1), on `split`. codes, components: N 2, the first two principal components of
-    the codes (the codes themselves when there are two) and of the examples. labels: N class
-    numbers, None where the dataset has no classes.
+    mse, pca_mse: mean squared error of what is reconstructed from `code` numbers (the size
+    of the latent vector), per value (of pixels from 0 to 1), on `split`. latents, components: N 2,
+    the first two principal components of the latent vectors (the vectors themselves when they are
+    of two numbers) and of the examples. labels: N class numbers, None where the dataset has no
+    classes.
     """
 
     run: str
@@ -47,7 +48,7 @@ class Latent:
     examples: int
     mse: float
     pca_mse: float
-    codes: np.ndarray = field(repr=False)
+    latents: np.ndarray = field(repr=False)
     components: np.ndarray = field(repr=False)
     labels: np.ndarray | None = field(default=None, repr=False)
     classes: tuple[str, ...] = ()
@@ -75,8 +76,10 @@ class Latent:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(11, 5.2), layout="constrained")
-        named = "the code" if self.code == 2 else f"two principal components of {self.code} codes"
-        maps = ((f"autoencoder: {named}", self.codes), ("PCA: two components", self.components))
+        named = "the latent vector"
+        if self.code != 2:
+            named = f"two principal components of a latent vector of {self.code}"
+        maps = ((f"autoencoder: {named}", self.latents), ("PCA: two components", self.components))
         for place, (title, points) in enumerate(maps, 1):
             axes = figure.add_subplot(1, 2, place)
             handles = self._scatter(axes, points)
@@ -118,7 +121,7 @@ def latent(
     """
     from sklearn.decomposition import PCA
 
-    opened = run if isinstance(run, Run) else load(run, runtime=runtime)
+    opened = load(run, runtime=runtime)
     task = opened.task
     if not isinstance(task, Autoencoder):
         raise UserError(
@@ -139,12 +142,12 @@ def latent(
         pca = task.principal_components(max(size, 2))
         values = task.values(examples)
         drawn = np.linspace(0, len(values) - 1, min(len(values), DRAWN)).astype(int)
-        codes = activations(task, examples.take(drawn), None)[0]
+        latents = activations(task, examples.take(drawn), None)[0]
     points = pca.transform(values)
     kept = min(size, pca.n_components_)
     reconstructed = points[:, :kept] @ pca.components_[:kept] + pca.mean_
-    if codes.shape[1] != 2:
-        codes = _two(PCA(min(2, *codes.shape)).fit_transform(codes))
+    if latents.shape[1] != 2:
+        latents = _two(PCA(min(2, *latents.shape)).fit_transform(latents))
     label = next((n for n, f in dataset.schema.targets.items() if isinstance(f, Label)), None)
     return Latent(
         run=str(opened.path),
@@ -153,7 +156,7 @@ def latent(
         examples=len(values),
         mse=metrics["mse"],
         pca_mse=float(np.mean((values - reconstructed) ** 2)),
-        codes=codes,
+        latents=latents,
         components=_two(points[drawn, :2]),
         labels=None if label is None else np.asarray(examples[label][drawn]),
         classes=() if label is None else dataset.schema.targets[label].classes,  # type: ignore[attr-defined]

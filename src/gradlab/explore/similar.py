@@ -116,7 +116,7 @@ def similar(
     left out. Features are those before the last linear layer, or of `layer`; they are compared by
     the cosine of their angle.
     """
-    run = run if isinstance(run, Run) else load(run)
+    run = load(run)
     name, _ = run.schema.input(Image, f"{run.path}: a search for similar images")
     if count < 1:
         raise UserError(f"count: expected at least 1, found {count}")

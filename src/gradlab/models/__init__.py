@@ -7,7 +7,7 @@ with a default. What kind of network it is shows in the module:
 - a classifier, a regression or a Q-network gives N K, with K the `outputs` (classes, numbers,
   actions)
 - an autoencoder has `.encoder` (input to N Z), `.decoder` (back to the input's shape) and `.code`,
-  the number Z; it does not use `outputs`
+  the size Z of the latent vector; it does not use `outputs`
 - a GAN has `.generator` (N L to images of the shape `inputs`, in -1..1), `.discriminator` (images
   to N logits) and `.latent`, the number L; it does not use `outputs`
 """

@@ -1,4 +1,4 @@
-"""Autoencoders: networks that compress their input into a code and reconstruct it from that.
+"""Autoencoders: networks that compress their input into a latent vector and reconstruct it.
 
 `dense_autoencoder`: Hinton and Salakhutdinov (2006), "Reducing the dimensionality of data with
 neural networks", https://doi.org/10.1126/science.1127647 (784-1000-500-250-code, and back)
@@ -25,13 +25,13 @@ from gradlab.errors import UserError
 from gradlab.models import Shape, models
 from gradlab.models.sizes import Units, Widths, check_images, describe
 
-Code = Annotated[Units, Field(description="size of the code")]
+Code = Annotated[Units, Field(description="size of the latent vector")]
 Hidden = Annotated[Widths, Field(description="units of the encoder's layers")]
 Maps = Annotated[Widths, Field(min_length=1, description="maps of the encoder's layers")]
 
 
 class Autoencoder(nn.Module):
-    """An encoder (input to N Z, the code) and a decoder (back to the input's shape)."""
+    """An encoder (input to N Z, the latent vectors) and a decoder (back to the input's shape)."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, code: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Autoencoder(nn.Module):
         self.code = code
 
     def forward(self, x: Tensor) -> Tensor:
-        """x reconstructed from its code; the shape of x."""
+        """x reconstructed from its latent vector; the shape of x."""
         reconstructed: Tensor = self.decoder(self.encoder(x))
         return reconstructed
 
@@ -68,7 +68,7 @@ def _dense(sizes: tuple[int, ...]) -> list[nn.Module]:
 def conv_autoencoder(
     inputs: Shape, outputs: int, *, code: Code = 32, widths: Maps = (32, 64, 128)
 ) -> Autoencoder:
-    """Convolutions that halve the image, and convolutions that double it; a linear code between."""
+    """Convolutions that halve the image, others that double it, and linear layers between."""
     in_channels, *sides = check_images(inputs, "choose the network 'dense_autoencoder'")
     sizes = [tuple(sides)]  # H W before each convolution and after the last one
     for _ in widths:

@@ -9,7 +9,7 @@ autoencoder = register(
     Recipe(
         name="autoencoder",
         kind="compression and generation",
-        summary="compresses examples into a short code and reconstructs them",
+        summary="compresses examples into a short latent vector and reconstructs them",
         paper="Hinton and Salakhutdinov (2006), Reducing the dimensionality of data with "
         "neural networks, https://doi.org/10.1126/science.1127647",
         departures=(

@@ -13,15 +13,18 @@ from gradlab.runs.run import Run, open_run
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Run,
     model: nn.Module | None = None,
     runtime: Runtime | None = None,
 ) -> Run:
     """What a training has left in a folder: a `Run`, or an `Ensemble` of several.
 
     `model` is the network of a run that was trained from Python with one's own. `runtime` says
-    where it is used; what it leaves open is as in the training. UserError when there is no run.
+    where it is used; what it leaves open is as in the training. A run that is open already is
+    returned as it is. UserError when there is no run.
     """
+    if isinstance(path, Run):
+        return path
     if not is_ensemble(path):
         return open_run(path, model, runtime)
     if model is not None:

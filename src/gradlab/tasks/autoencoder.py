@@ -1,4 +1,4 @@
-"""The input itself as the answer: a network reconstructs what went through a narrow code."""
+"""The input itself as the answer: a network reconstructs it from a short latent vector."""
 
 from __future__ import annotations
 
@@ -237,9 +237,9 @@ class Autoencoder(Supervised):
         mean = total / len(train)
         named = "mean image" if isinstance(self.field, Image) else "mean example"
         guesses: dict[str, Guess] = {named: lambda batch: mean.expand(len(batch), *mean.shape)}
-        code = int(getattr(self.model, "code", 0))
-        if code and self.outputs <= CHEAP:
-            pca, scale = self.principal_components(code), self.scale
+        size = int(getattr(self.model, "code", 0))
+        if size and self.outputs <= CHEAP:
+            pca, scale = self.principal_components(size), self.scale
 
             def projected(batch: Batch) -> Tensor:
                 x = batch[self.target]
@@ -255,7 +255,7 @@ class Autoencoder(Supervised):
     def principal_components(self, count: int) -> Any:
         """scikit-learn's PCA of at most `FITTED` training examples, spread over all of them.
 
-        It is of `values`. A code wider than the data gets as many components as there can be.
+        It is of `values`. There are at most as many components as the data have numbers.
         """
         from sklearn.decomposition import PCA
 

@@ -203,10 +203,10 @@ def located(recipe: Recipe) -> Recipe:
 def divide(options: dict[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
     """Options of the run and the runtime, and fields of the recipe (None left out)."""
     given = {key: value for key, value in options.items() if value is not None}
-    machine_part = {key: given.pop(key) for key in [*given] if key in Runtime.model_fields}
+    runtime_part = {key: given.pop(key) for key in [*given] if key in Runtime.model_fields}
     known = RunOptions.__dataclass_fields__
     run_options = {key: given.pop(key) for key in [*given] if key in known}
-    runtime = override(run_options.pop("runtime", Runtime()), machine_part, where="runtime")
+    runtime = override(run_options.pop("runtime", Runtime()), runtime_part, where="runtime")
     return RunOptions(**run_options, runtime=runtime), given
 
 
