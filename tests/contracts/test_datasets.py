@@ -20,6 +20,8 @@ from gradlab.data.columns import Placement
 from gradlab.data.dataset import SPLITS, Dataset, Parts, Schema, Source, encode
 from gradlab.data.loader import Loader
 from gradlab.data.sources import datasets, is_here, load, source
+from gradlab.data.sources.download import cache_folder
+from gradlab.data.sources.published import CIFAR10
 from gradlab.data.splits import complete, content
 
 LIMIT = 200
@@ -69,7 +71,8 @@ def _values(place: Path) -> Path:
 def _frame() -> pl.DataFrame:
     rng = np.random.default_rng(0)
     words = [("red", "blue", None)[n % 3] for n in range(60)]
-    return pl.DataFrame({"a": rng.normal(3, 2, 60), "b": words, "y": ["u", "v"] * 30})
+    numbers = {name: rng.normal(3, 2, 60) for name in "ac"}
+    return pl.DataFrame({**numbers, "b": words, "y": ["u", "v"] * 30})
 
 
 def _csv(place: Path) -> Path:
@@ -100,6 +103,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         write, options = OWN[request.param]
         path = write(tmp_path_factory.mktemp("own"))
         config = DataConfig(name=str(path), **options)
+    elif request.param == "cifar10" and not (cache_folder() / "cifar10" / CIFAR10.name).is_file():
+        pytest.skip("60,000 JPEGs take minutes to decode: test_published reads a few")
     elif is_here(request.param):
         config = DataConfig(name=request.param, limit=LIMIT)
     else:
