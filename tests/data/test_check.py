@@ -250,7 +250,7 @@ def test_a_target_that_teaches_nothing(tmp_path: Path, cells: list[str], words: 
     lines = [f"{n},7,{cell}" for n, cell in enumerate(cells)]
     finding = looked(csv(tmp_path, *lines, header="n,same,y"), target="y")
     assert issue(finding, words).level == "error"
-    assert finding.kind == "table"
+    assert finding.kind == "table" and finding.counts == {"train": 9} and finding.notes == ()
     assert "same" in finding.facts["constant"]  # the rest is looked at all the same
 
 
@@ -282,6 +282,15 @@ def test_labels_that_are_not_0_to_k(tmp_path: Path, labels: list[int], words: st
     x = RNG.normal(size=(30, 4))
     found = issue(looked(arrays(tmp_path, x=x, y=np.array(labels * 10))), words)
     assert found.level == "warning" and found.where == tuple(map(str, labels))
+
+
+def test_arrays_without_targets(tmp_path: Path) -> None:
+    path = arrays(tmp_path, x=np.tile(RNG.normal(size=(30, 4)), (2, 1)))
+    finding = looked(path)
+    assert issue(finding, "no array 'y'").level == "error"
+    assert (finding.kind, finding.counts, finding.copies) == ("values", {"train": 60}, 30)
+    bare = looked(path, target_kind="none")
+    assert bare.target == "no target" and [one.level for one in bare.issues] == ["warning"]
 
 
 def test_labels_beyond_the_classes(tmp_path: Path) -> None:
