@@ -190,9 +190,11 @@ def _report(run: Run, task: Task, splits: Sequence[str]) -> None:
 def located(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths: a resume may be started from another folder."""
     config, before = recipe.data, recipe.transfer
-    if Path(config.name).exists():
+    if paths.given(config.name, "data").exists():
         config = config.model_copy(update={"name": str(Path(config.name).resolve())})
-    if before.weights and Path(before.weights).exists():  # else published ones, by their name
+    if (
+        before.weights and paths.given(before.weights, "weights").exists()
+    ):  # else published ones, by their name
         before = before.model_copy(update={"weights": str(Path(before.weights).resolve())})
     return recipe.model_copy(update={"data": config, "transfer": before})
 
