@@ -6,6 +6,7 @@ import os
 
 from torch import nn
 
+from gradlab import paths
 from gradlab.config import Runtime
 from gradlab.errors import UserError
 from gradlab.runs.ensemble import is_ensemble, load_ensemble
@@ -22,6 +23,7 @@ def load(
     `model` is the network of a run that was trained from Python with one's own. `runtime` says
     where it is used; what it leaves open is as in the training. UserError when there is no run.
     """
+    path = paths.given(path, "run")
     if not is_ensemble(path):
         return open_run(path, model, runtime)
     if model is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from gradlab import paths
 from gradlab.config import Recipe, Runtime, override
 from gradlab.data import Schema
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
