@@ -12,7 +12,6 @@ from gradlab import files
 from gradlab.cli import main
 from gradlab.engine import RunFolder
 from gradlab.tasks.base import Task
-from support import same_weights
 
 
 @pytest.fixture(scope="module")

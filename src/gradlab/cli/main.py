@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from gradlab.cli import data, explore, recipes, runs, training, weights
 from gradlab.cli.options import joined
 from gradlab.cli.recipes import fields_of
 from gradlab.errors import UserError
-from gradlab.text import printable
+from gradlab.text import printable, shortened
 
 app = App(
     name="gradlab",
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"gradlab: {printable(text)}", file=sys.stderr)
+    # A name or number of thousands of letters is cut, whoever names it.
+    cut = re.sub(r"\S{400,}", lambda word: shortened(word[0]), text)
+    print(f"gradlab: {printable(cut)}", file=sys.stderr)
 
 
 def _silence() -> None:

@@ -70,8 +70,9 @@ def show(
     """Show a recipe: its paper, every field and option and what it means."""
     from gradlab.recipes import find
     from gradlab.recipes.files import as_toml
+    from gradlab.tasks.base import typed
 
-    chosen = find(recipe, dotted(fields))
+    chosen = typed(find(recipe, dotted(fields)))
     if toml:
         print(as_toml(chosen), end="")
         return

@@ -11,10 +11,12 @@ import importlib.util
 import inspect
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from pydantic import create_model
 from torch import nn
 
+from gradlab.config import Config, is_sequence, split_typed, validate
 from gradlab.errors import UserError, unknown
 from gradlab.models import Shape
 from gradlab.text import printable
@@ -73,15 +75,38 @@ def create_from(
     if not callable(make):
         known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise unknown(f"function of {path}:", function, known)
-    given = {"inputs": inputs, "outputs": outputs, **options}
+    shape = {"inputs": inputs, "outputs": outputs}
     taken = inspect.signature(make).parameters
-    for key in options:
-        if key not in taken:
-            raise unknown(f"option of {name}:", key, taken)
+    given = {key: value for key, value in shape.items() if key in taken}
     try:
-        made = make(**{key: value for key, value in given.items() if key in taken})
+        made = make(**given, **_typed(make, options, name))
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{name} raised {type(error).__name__}: {error}") from None
     if not isinstance(made, nn.Module):
         raise UserError(f"{name} gave {type(made).__name__}: expected a torch.nn.Module")
     return made
+
+
+def _typed(make: Any, options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Options as a function's annotations, or else its default values, ask for them."""
+    hints = get_type_hints(make)
+    kinds: dict[str, Any] = {}
+    for key, parameter in inspect.signature(make).parameters.items():
+        if key in ("inputs", "outputs") or parameter.kind in (
+            inspect.Parameter.VAR_POSITIONAL,
+            inspect.Parameter.VAR_KEYWORD,
+        ):
+            continue
+        default = parameter.default
+        known = default is not inspect.Parameter.empty
+        kind = type(default) if known and default is not None else Any
+        kinds[key] = (hints.get(key, kind), default if known else ...)
+    for key in options:
+        if key not in kinds:
+            raise unknown(f"option of {name}:", key, kinds)
+    many = {key for key, (kind, _) in kinds.items() if is_sequence(kind) or kind in (tuple, list)}
+    tree = {key: split_typed(value) if key in many else value for key, value in options.items()}
+    checked = validate(create_model("Options", __base__=Config, **kinds), tree, name)
+    return {key: getattr(checked, key) for key in options}

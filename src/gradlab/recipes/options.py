@@ -38,6 +38,13 @@ def _options(key: str, choice: Choice) -> list[Row]:
     from gradlab.tasks import tasks
 
     registry: Any = {"model": models, "task": tasks}[key]
+    if key == "task" and choice.name == "auto":
+        return [
+            (name, value, f"{meaning} ({task})")
+            for task in tasks
+            if tasks[task].answers
+            for name, value, meaning in _options(key, Choice(name=task))
+        ]
     if choice.name not in registry:
         return [(f"{key}.{name}", str(value), "") for name, value in choice.options.items()]
     rows = []
@@ -71,6 +78,8 @@ def _close(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     for other in known:
         whole = difflib.SequenceMatcher(None, name[:200], other).ratio()
         part = difflib.SequenceMatcher(None, last, other.split(".")[-1]).ratio()
+        if len(last) > 3 and last in other:
+            part = max(part, 0.7)
         scores[other] = max(whole, part)
     best = sorted(scores, key=lambda other: (-scores[other], other))
     return [other for other in best[:most] if scores[other] >= max(0.6, scores[best[0]] - 0.2)]

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from gradlab import paths
 from gradlab.engine import RunFolder
 from gradlab.errors import UserError
 from gradlab.measures import measure
@@ -69,7 +70,7 @@ def listed(
 
     UserError when there is no such folder, or no run has such a metric.
     """
-    if not out.is_dir():
+    if not paths.given(out, "--out").is_dir():
         raise UserError(f"there is no folder of runs {out}: name it with --out")
     found = [_entry(folder) for folder in _folders(out)]
     chosen = [
@@ -143,7 +144,7 @@ def remove(path: Path) -> dict[str, Any]:
 
     UserError when there is no run, or another process trains it. Links are never followed.
     """
-    ensemble = is_ensemble(path)
+    ensemble = is_ensemble(paths.given(path, "run"))
     if path.is_symlink() or not (ensemble or (path / "recipe.json").is_file()):
         raise UserError(f"{path} is no run: nothing is removed")
     folder = RunFolder(path)

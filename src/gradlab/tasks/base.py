@@ -76,6 +76,17 @@ class Own:
     """(output, target) -> the mean over the batch."""
 
 
+def typed(recipe: Recipe) -> Recipe:
+    """The recipe with the options of its model and task in their types, not as they were typed."""
+    changes = {}
+    for key, registry in (("model", models.models), ("task", tasks)):
+        choice: Choice = getattr(recipe, key)
+        if choice.name in registry:
+            options = registry.check(choice.name, choice.options)
+            changes[key] = Choice(name=choice.name, **options)
+    return recipe.model_copy(update=changes)
+
+
 class Task(ABC):
     """One kind of problem: its loss, its training step, its metrics, its answers."""
 
@@ -99,7 +110,7 @@ class Task(ABC):
         self.own = own
         self.model = own.model if own else self.build(recipe)
         self.setup = resolve(runtime, self.model, self.example(), recipe.plan.batch_size)
-        self.recipe = self._typed(recipe)
+        self.recipe = typed(recipe)
         self.placement = Placement(self.setup.device)
         # Filters of convolutions alone have 4 dimensions; nothing else is changed.
         self.model.to(self.setup.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,16 +142,6 @@ class Task(ABC):
     def source(cls, recipe: Recipe) -> Any:
         """What is learnt from: the recipe's dataset, as a rule."""
         return load(recipe.data)
-
-    def _typed(self, recipe: Recipe) -> Recipe:
-        """The recipe with its options in their types, not as they were typed."""
-        changes = {}
-        for key, registry in (("model", models.models), ("task", tasks)):
-            choice: Choice = getattr(recipe, key)
-            if choice.name in registry:
-                options = registry.check(choice.name, choice.options)
-                changes[key] = Choice(name=choice.name, **options)
-        return recipe.model_copy(update=changes)
 
     # what only a training needs
 
@@ -183,6 +184,13 @@ class Task(ABC):
                 f"augment: {', '.join(asked)} expected images, but the inputs here are "
                 f"{self.schema.words()}: leave --data.augment out for this dataset"
             )
+        sides = [min(field.shape[1:]) for field in fields.values() if field.augmented]
+        for key, most in (("shift", -1), ("crop", -1), ("cutout", 0)):
+            if any(getattr(augment, key) > max(side + most, 0) for side in sides):
+                raise UserError(
+                    f"data.augment.{key}: {getattr(augment, key)} pixels are more than images of "
+                    f"{min(sides)} pixels leave room for"
+                )
         return Loader(
             self.dataset.split(split),
             fields,

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from gradlab import paths
 from gradlab.config import Recipe, Runtime, override
 from gradlab.data import Schema
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
@@ -193,9 +194,11 @@ def _report(run: Run) -> None:
 def located(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths: a resume may be started from another folder."""
     config, before = recipe.data, recipe.transfer
-    if Path(config.name).exists():
+    if paths.given(config.name, "data").exists():
         config = config.model_copy(update={"name": str(Path(config.name).resolve())})
-    if before.weights and Path(before.weights).exists():  # else published ones, by their name
+    if (
+        before.weights and paths.given(before.weights, "weights").exists()
+    ):  # else published ones, by their name
         before = before.model_copy(update={"weights": str(Path(before.weights).resolve())})
     return recipe.model_copy(update={"data": config, "transfer": before})
 
