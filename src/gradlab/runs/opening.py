@@ -24,12 +24,9 @@ def load(
     where it is used; what it leaves open is as in the training. A run that is open already is
     returned as it is. UserError when there is no run.
     """
-<<<<<<< HEAD
     if isinstance(path, Run):
         return path
-=======
     path = paths.given(path, "run")
->>>>>>> cli
     if not is_ensemble(path):
         return open_run(path, model, runtime)
     if model is not None:
