@@ -18,5 +18,5 @@ def refused(capsys, *arguments):
     """What a command that was refused says."""
     code, out, err = run(capsys, *arguments)
     assert code == 2 and out == "" and "Traceback" not in err, err
-    assert err.startswith("gradlab: ")
+    assert "\ngradlab: " in f"\n{err}"
     return err

@@ -66,7 +66,7 @@ def test_nothing_that_a_terminal_obeys_reaches_it(capsys, photos, trained, tmp_p
 @pytest.mark.skipif(sys.platform == "win32", reason="such file names cannot be")
 def test_an_ascii_terminal_gets_numbers_for_what_it_cannot_show(trained, photos):
     for arguments in (["eval", trained.path], ["predict", trained.path, photos / "猫"]):
-        done = command(*arguments, LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+        done = command(*arguments, LC_ALL="C", PYTHONIOENCODING="ascii")
         assert done.returncode == 0, done.stderr
         assert b"\\u732b" in done.stdout and b"Traceback" not in done.stderr
 
@@ -153,3 +153,11 @@ def test_list_does_not_load_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+
+def test_it_is_known_which_sets_are_downloaded():
+    from gradlab.data import datasets
+    from gradlab.data.here import DOWNLOADED
+
+    shipped = {name for name in datasets if datasets[name].__module__.endswith(".embedded")}
+    assert set(datasets) - shipped == set(DOWNLOADED)
