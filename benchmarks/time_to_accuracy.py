@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gradlab.config import Runtime
-from gradlab.data.sources.download import cache_folder
+from gradlab.data.here import cache_folder
 from gradlab.data.sources.published import read_idx
 from gradlab.engine import RunFolder, fit
 from gradlab.recipes import find

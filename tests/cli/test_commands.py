@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import refused, run
 from PIL import Image
 
 import gradlab
@@ -14,24 +15,6 @@ from gradlab.cli import main
 from gradlab.cli.options import joined
 
 QUICK = ["--epochs", "2", "--no-test"]
-
-
-def run(capsys, *arguments):
-    """(exit code, stdout, stderr) of a command."""
-    code = 0
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as leave:
-        code = leave.code or 0
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
-def refused(capsys, *arguments):
-    code, out, err = run(capsys, *arguments)
-    assert code == 2 and out == "" and "Traceback" not in err, err
-    assert err.startswith("gradlab: ")
-    return err
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +108,9 @@ def test_dotted_fields_short_names_and_flags_reach_the_recipe(capsys):
     assert code == 0
     assert recipe["model"] == {
         "name": "mlp",
-        "widths": "32,16",
+        "widths": [32, 16],
         "dropout": 0.25,
-        "batch_norm": "true",
+        "batch_norm": True,
     }
     assert recipe["data"]["augment"]["flip"] is True
     assert (recipe["optimizer"]["name"], recipe["optimizer"]["momentum"]) == ("momentum", 0.5)

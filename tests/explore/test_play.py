@@ -69,7 +69,7 @@ def test_the_first_episode_is_filmed_and_drawn(run, tmp_path):
         assert moving.n_frames > 3
     with Image.open(tmp_path / "q.png") as picture:
         assert picture.width > 600
-    table = played.table()
+    table = played.tables()[0]
     row = dict(zip(table.header, table.rows[0], strict=True))
     assert row["return"] == f"{first.total_reward:.1f}" and row["seeds of"] == "play"
 

@@ -13,7 +13,8 @@ app = App(name="data", help="Datasets: list, get, check, clear.")
 @app.command(name="list")
 def data_list(*, json: Json = False) -> None:
     """List the named datasets."""
-    from gradlab.data.sources import datasets, is_here
+    from gradlab.data.here import is_here
+    from gradlab.data.sources import datasets
 
     rows = [
         (name, (datasets[name].__doc__ or "").split("\n")[0], is_here(name)) for name in datasets

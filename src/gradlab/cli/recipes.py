@@ -17,7 +17,7 @@ _WIDTH = 80
 
 def list_recipes(*, json: Json = False) -> None:
     """List the recipes by kind of problem."""
-    from gradlab.data.sources import is_here
+    from gradlab.data.here import is_here
     from gradlab.recipes import recipes
 
     rows: list[dict[str, Any]] = [

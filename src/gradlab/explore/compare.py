@@ -83,7 +83,8 @@ class Comparison:
             axes.set_xlabel("step")
             axes.grid(lw=0.5)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False, fontsize=8)
+            for text in axes.legend(frameon=False, fontsize=8).get_texts():
+                text.set_parse_math(False)  # a run may be called "$"
         return figure
 
     def save(self, path: str | os.PathLike[str]) -> None:

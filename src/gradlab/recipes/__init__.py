@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def find(name: str | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
     """
     recipe = name if isinstance(name, Recipe) else _named(name)
     given = {SHORT.get(key.replace("-", "_"), key): value for key, value in (changes or {}).items()}
+    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in given.items()}
     if "plan.epochs" in given:
         given.setdefault("plan.updates", 0)  # a person who names the epochs means them
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,14 @@ State = Literal["finished", "stopped", "training", "unreadable"]
 HEADER = ("run", "recipe", "data", "state", "reached", "seconds", "created")
 _OWN = ("recipe.json", "metrics.jsonl", "ensemble.json", "report.html", ".lock")
 _OWN_FOLDERS = ("checkpoints", "samples", "tensorboard")
+_WRITTEN = (
+    "checkpoints/*/*.safetensors",
+    "checkpoints/*/*.json",
+    "samples/*.png",
+    "tensorboard/events.out.tfevents.*",
+    "*.part",
+    ".*.part",
+)
 
 
 @dataclass(frozen=True)
@@ -140,29 +147,31 @@ def _is_held(folder: RunFolder) -> bool:
 
 
 def remove(path: Path) -> dict[str, Any]:
-    """Remove a run: the files that gradlab wrote, and the folder when nothing else is in it.
+    """Remove a run: the files that gradlab wrote, and each folder when nothing else is in it.
 
     UserError when there is no run, or another process trains it. Links are never followed.
     """
     ensemble = is_ensemble(paths.given(path, "run"))
     if path.is_symlink() or not (ensemble or (path / "recipe.json").is_file()):
         raise UserError(f"{path} is no run: nothing is removed")
-    folder = RunFolder(path)
-    if _is_held(folder):
+    if not ensemble:
+        RunFolder.open(path)
+    if _is_held(RunFolder(path)):
         raise UserError(f"{path} is being trained by another process: nothing is removed")
     count = 0
     if ensemble:
         members = [p for p in path.glob("member-*") if p.is_dir() and not p.is_symlink()]
         count += sum(remove(p)["bytes"] for p in members if (p / "recipe.json").is_file())
-    for name in _OWN_FOLDERS:
-        inner = path / name
-        if inner.is_dir() and not inner.is_symlink():
-            count += sum(file.stat().st_size for file in inner.rglob("*") if file.is_file())
-            shutil.rmtree(inner)
-    for file in (*(path / name for name in _OWN), *path.glob(".*.part")):
+    found = [path / name for name in _OWN]
+    for pattern in _WRITTEN:
+        found += path.glob(pattern)
+    for file in found:
         if file.is_file() or file.is_symlink():
             count += file.lstat().st_size
             file.unlink()
+    for folder in (*path.glob("checkpoints/*"), *(path / name for name in _OWN_FOLDERS)):
+        with contextlib.suppress(OSError):  # something else is in it, or it is not there
+            folder.rmdir()
     left = sorted(entry.name for entry in path.iterdir())
     if not left:
         path.rmdir()

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradlab.data.sources.download import Remote, cache_folder, fetch_all
+from gradlab.data.here import cache_folder
+from gradlab.data.sources.download import Remote, fetch_all
 from gradlab.errors import UserError, unknown
 
 ADDRESS = "https://download.pytorch.org/models/"

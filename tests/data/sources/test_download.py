@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gradlab.data.sources.download import Remote, cache_folder, fetch, fetch_all
+from gradlab.data.here import cache_folder
+from gradlab.data.sources.download import Remote, fetch, fetch_all
 from gradlab.errors import UserError
 
 CONTENT = b"what was published"

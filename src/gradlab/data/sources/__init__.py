@@ -12,6 +12,7 @@ from gradlab.config import DataConfig
 from gradlab.data.columns import Dense
 from gradlab.data.dataset import Dataset, Schema, Source, Split
 from gradlab.data.fields.image import Image
+from gradlab.data.here import cache_folder
 from gradlab.data.kinds import ARRAYS, TABLES, archive_format, kind_of
 from gradlab.data.splits import finish
 from gradlab.errors import UnknownName, UserError
@@ -64,25 +65,11 @@ def source(config: DataConfig) -> Source:
     )
 
 
-def is_here(name: str) -> bool:
-    """Whether a named set is trained on without a download: it is shipped, or in the cache."""
-    if name not in datasets:
-        return True
-    if datasets[name].__module__.endswith(".embedded"):
-        return True
-    from gradlab.data.sources.download import cache_folder
-
-    folder = cache_folder() / name
-    return folder.is_dir() and any(path.is_file() for path in folder.iterdir())
-
-
 def get(name: str) -> list[Path]:
     """Put a named set into the cache; its files there, none for a set that is embedded.
 
     The set is read once, so that what is there is known to be good.
     """
-    from gradlab.data.sources.download import cache_folder
-
     datasets[name](DataConfig(name=name))
     folder = cache_folder() / name
     return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []

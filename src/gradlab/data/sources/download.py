@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradlab import paths
+from gradlab.data.here import cache_folder
 from gradlab.errors import UserError
 
 
@@ -23,19 +23,6 @@ class Remote:
     sha256: str
     """In hexadecimal; only the first digits of it where its publisher gives no more."""
     urls: tuple[str, ...]
-
-
-def cache_folder() -> Path:
-    """Where published files are kept: GRADLAB_DATA, else the platform's cache folder.
-
-    The layout is `<dataset>/<file name as published>`.
-    """
-    told = os.environ.get("GRADLAB_DATA")
-    if told:
-        return paths.given(told, "GRADLAB_DATA")
-    import pooch
-
-    return Path(pooch.os_cache("gradlab"))
 
 
 def fetch(dataset: str, filename: str, urls: Sequence[str], sha256: str) -> Path:

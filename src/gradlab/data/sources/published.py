@@ -16,8 +16,9 @@ from gradlab.data.columns import Dense
 from gradlab.data.dataset import Parts, Schema, Source, Split, SplitName
 from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
+from gradlab.data.here import cache_folder
 from gradlab.data.sources import datasets
-from gradlab.data.sources.download import Remote, cache_folder, fetch_all
+from gradlab.data.sources.download import Remote, fetch_all
 from gradlab.errors import UserError
 
 _MNIST = (

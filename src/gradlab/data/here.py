@@ -1,0 +1,32 @@
+"""Which named sets are trained on without a download; importing this is cheap."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gradlab import paths
+
+DOWNLOADED = ("cifar10", "fashion_mnist", "mnist", "titanic")
+"""The named sets that are downloaded; the others are shipped with a package."""
+
+
+def is_here(name: str) -> bool:
+    """Whether a set needs no download: it is shipped, a path, or in the cache."""
+    if name not in DOWNLOADED:
+        return True
+    folder = cache_folder() / name
+    return folder.is_dir() and any(path.is_file() for path in folder.iterdir())
+
+
+def cache_folder() -> Path:
+    """Where published files are kept: GRADLAB_DATA, else the platform's cache folder.
+
+    The layout is `<dataset>/<file name as published>`.
+    """
+    told = os.environ.get("GRADLAB_DATA")
+    if told:
+        return paths.given(told, "GRADLAB_DATA")
+    import pooch
+
+    return Path(pooch.os_cache("gradlab"))

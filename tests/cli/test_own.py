@@ -1,0 +1,142 @@
+"""Recipes and networks in files of one's own, and data held in Python."""
+
+import json
+import shutil
+
+import polars as pl
+import pytest
+import torch
+from command import refused, run
+
+import gradlab
+from gradlab.recipes import find, recipes
+
+NET = """
+from torch import nn
+
+def make_net(inputs, outputs, width=16, dropout: float = 0.0):
+    return nn.Sequential(
+        nn.Linear(inputs[0], width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, outputs)
+    )
+"""
+
+
+@pytest.fixture
+def net(tmp_path):
+    """A network in a file."""
+    path = tmp_path / "net.py"
+    path.write_text(NET, encoding="utf-8")
+    return path
+
+
+def train(net, tmp_path, *more):
+    return ["train", f"{net}:make_net", "--data", "iris", "--epochs", "2", "--out", tmp_path / "r",
+            "--name", "a", *more]  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", ["mlp", "lenet5", "dqn", "autoencoder", "dcgan"])
+def test_a_recipe_shown_as_toml_is_the_same_recipe(capsys, tmp_path, recipe):
+    code, out, _ = run(capsys, "show", recipe, "--toml")
+    path = tmp_path / "mine.toml"
+    path.write_text(out, encoding="utf-8")
+    assert code == 0
+    assert json.loads(run(capsys, "show", path, "--json")[1]) == json.loads(
+        run(capsys, "show", recipe, "--json")[1]
+    )
+
+
+def test_options_are_shown_in_their_types(capsys):
+    arguments = ("show", "mlp", "--model.widths", "32,16", "--model.batch_norm", "true", "--json")
+    model = json.loads(run(capsys, *arguments)[1])["model"]
+    assert model["widths"] == [32, 16] and model["batch_norm"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.toml", "x = = 1", "is no TOML"),
+        ("a.json", "[" * 100_000, "is no JSON"),
+        ("a.json", "5", "expected the fields of a recipe, found int"),
+        ("a.toml", "names = 1", "did you mean 'name'"),
+        ("a.toml", "", "model: field required"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_said(capsys, tmp_path, name, text, expected):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert expected in refused(capsys, "show", tmp_path / name)
+
+
+def test_a_network_in_a_file_is_trained_opened_and_resumed(capsys, tmp_path, net):
+    code, out, err = run(capsys, *train(net, tmp_path, "--model.width", "8", "--json"))
+    assert code == 0 and f"running {net}: the network is its make_net" in err
+    opened = gradlab.load(tmp_path / "r" / "a")
+    assert opened.model[0].out_features == 8
+    assert opened.evaluate("test") == json.loads(out)["metrics"]["test"]
+    assert run(capsys, "resume", opened.path)[0] == 0
+    net.write_text(NET + "\n# changed", encoding="utf-8")
+    assert "has changed since this run was made" in refused(capsys, "eval", opened.path)
+
+
+def test_what_is_wrong_with_a_network_in_a_file_is_said(capsys, tmp_path, net):
+    assert "did you mean 'width'" in refused(capsys, *train(net, tmp_path, "--model.widht", "8"))
+    assert "valid integer" in refused(capsys, *train(net, tmp_path, "--model.width", "many"))
+    assert "did you mean 'make_net'" in refused(capsys, "train", f"{net}:make_nt", "--data", "iris")
+    assert "there is no file" in refused(capsys, "train", "none.py:f")
+    assert not (tmp_path / "r").exists()
+
+
+def test_code_that_comes_with_a_run_is_never_executed(capsys, tmp_path, net):
+    run(capsys, *train(net, tmp_path))
+    folder = tmp_path / "r" / "a"
+    shutil.copy(net, folder / "net.py")
+    record = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    for inside in (folder / "net.py", folder / ".." / "a" / "net.py"):
+        record["recipe"]["model"]["name"] = f"{inside}:make_net"
+        (folder / "recipe.json").write_text(json.dumps(record), encoding="utf-8")
+        error = refused(capsys, "eval", folder)
+        assert "never executed" in error and "running" not in error
+
+
+def test_a_data_frame_is_learnt_from_and_resumed(tmp_path):
+    frame = pl.DataFrame({"a": range(200), "b": [i * 7 % 13 for i in range(200)]})
+    frame = frame.with_columns(
+        kind=pl.when(pl.col("b") > 6).then(pl.lit("x")).otherwise(pl.lit("y"))
+    )
+    options = {"target": "kind", "epochs": 3, "progress": False}
+    done = gradlab.train("mlp", data=frame, out=tmp_path, name="a", **options)
+    assert done.record["dataset"]["name"] == "data frame" and done.schema.targets["label"]
+    again = gradlab.load(done.path)
+    assert again.predict([{"a": 1, "b": 12}])[0].answer
+    with pytest.raises(gradlab.UserError, match=r"data=\.\.\."):
+        again.evaluate("test")
+    shutil.rmtree(done.path / "checkpoints")
+    (done.path / "metrics.jsonl").unlink()
+    resumed = gradlab.resume(done.path, data=frame, progress=False)
+    before, after = done.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    (done.path / "metrics.jsonl").unlink()
+    with pytest.raises(gradlab.UserError, match="has changed"):
+        gradlab.resume(done.path, data=frame.head(100), progress=False)
+    with pytest.raises(gradlab.UserError, match="found int"):
+        gradlab.train("mlp", data=5, out=tmp_path)
+
+
+def test_help_of_train_lists_the_fields_of_the_recipe(capsys):
+    code, out, _ = run(capsys, "train", "mlp", "--help")
+    assert code == 0 and "--batch-size" in out
+    assert all(word in out for word in ("model.widths", "task.label_smoothing", "optimizer.lr"))
+
+
+def test_what_is_shown_fits_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for arguments in (["show", "mlp"], ["list"]):
+        _, out, _ = run(capsys, *arguments)
+        assert max(map(len, out.split("\n"))) <= 80
+
+
+def test_recipes_are_listed_by_kind_in_families(capsys):
+    _, out, _ = run(capsys, "list")
+    kinds = [line for line in out.split("\n") if line and not line.startswith(" ")][:-1]
+    assert len(kinds) == len(set(kinds))
+    assert set(kinds) == {find(name).kind for name in recipes} and "my own" not in out
+    assert "  resnet110, resnet20, resnet32, resnet44, resnet56" in out.split("\n")
