@@ -196,15 +196,18 @@ from gradlab.cli import main
 import gradlab.workflows.train as training
 
 class Signal(training.Console):
+    sent = False
+
     def stepped(self, progress, line):
         super().stepped(progress, line)
-        if progress.step == 10:
+        if progress.step >= 10 and not Signal.sent:
+            Signal.sent = True
             os.kill(os.getpid(), int(sys.argv[1]))
 
 training.Console = Signal
 main(sys.argv[2:])
 """
-"""A command that gets a signal in its tenth step."""
+"""A command that gets a signal in its tenth step, or soon after."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -219,7 +222,7 @@ def test_the_command_saves_says_how_to_continue_and_continues(tmp_path, expected
     said = stopped.stderr
     assert stopped.returncode == 128 + number, said
     assert f"gradlab resume {tmp_path / 'a'}" in said and "Traceback" not in said
-    assert RunFolder.open(tmp_path / "a").load("last")[0].step == 10
+    assert RunFolder.open(tmp_path / "a").load("last")[0].step >= 10
     again = subprocess.run(
         [sys.executable, "-m", "gradlab.cli", "resume", str(tmp_path / "a"), "--no-test", "--json"],
         capture_output=True,

@@ -34,7 +34,12 @@ def answer(found: Any, places: Sequence[Path | None], as_json: bool) -> None:
     written = [place for place in places if place is not None]
     for place in written:
         found.save(place)
-    record = {**found.to_dict(), "files": [str(place) for place in written]}
+    names = [str(place) for place in written]
+    one = len(places) == 1  # a command with a single --out says what became of it
+    record = {
+        **found.to_dict(),
+        **({"out": names[0] if names else None} if one else {"written": names}),
+    }
 
     def show() -> None:
         for shown in found.tables():
