@@ -18,9 +18,9 @@ from PIL import Image
 from gradlab.config import DataConfig
 from gradlab.data.columns import Placement
 from gradlab.data.dataset import SPLITS, Dataset, Parts, Schema, Source, encode
+from gradlab.data.here import cache_folder, is_here
 from gradlab.data.loader import Loader
-from gradlab.data.sources import datasets, is_here, load, source
-from gradlab.data.sources.download import cache_folder
+from gradlab.data.sources import datasets, load, source
 from gradlab.data.sources.published import CIFAR10
 from gradlab.data.splits import complete, content
 
