@@ -94,3 +94,9 @@ def test_load_completes_the_splits() -> None:
 
 def test_get_of_an_embedded_set() -> None:
     assert sources.get("digits") == []
+
+
+@pytest.mark.parametrize("key", ["group", "time"])
+def test_a_split_by_a_column_needs_a_table(key: str) -> None:
+    with pytest.raises(UserError, match=rf"data\.{key}: expected a column of a table"):
+        source(DataConfig(name="digits", **{key: "patient"}))

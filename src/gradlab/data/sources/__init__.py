@@ -38,8 +38,22 @@ def load(config: DataConfig) -> Dataset:
 def source(config: DataConfig) -> Source:
     """The examples as decoded, before the splits are complete.
 
-    UserError when the name is neither a named set nor a path, or what is there cannot be used.
+    UserError when the name is neither a named set nor a path, or what is there cannot be used, or
+    a split by group or time is asked for where there is no column to split by.
     """
+    found = _read(config)
+    for key in ("group", "time"):
+        column = getattr(config, key)
+        if column is not None and key not in found.keys:
+            raise UserError(
+                f"data.{key}: expected a column of a table, but {found.name} has none called "
+                f"{column!r} ({found.schema.words()}): leave --data.{key} out"
+            )
+    return found
+
+
+def _read(config: DataConfig) -> Source:
+    """The named set or the data at a path."""
     if config.name in datasets:
         return _fitted(datasets[config.name](config), config)
     path = _path(config)
