@@ -96,7 +96,7 @@ def smoothing_weight(points: int) -> float:
     return points / (points + 20)
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """A drawing function that looks the same whatever style the person's notebook has."""
 
     @wraps(draw)
@@ -177,7 +177,7 @@ def _fonts_with(letters: str) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-@_styled
+@styled
 def curve(name: str, curves: Series, resumed: Sequence[float] = ()) -> Figure:
     """A metric over the steps: train raw (thin) and smoothed (bold), other splits as they are.
 
@@ -220,7 +220,7 @@ def curve(name: str, curves: Series, resumed: Sequence[float] = ()) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     """Counts of truth (rows) against prediction (columns), coloured by their share of the row.
 
@@ -272,7 +272,7 @@ def confusions(
     ]
 
 
-@_styled
+@styled
 def action_values(values: np.ndarray, actions: np.ndarray, names: Sequence[str]) -> Figure:
     """The values of all actions along an episode. values: T A; actions: T, the ones taken."""
     from matplotlib.figure import Figure

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import json
+import math
 import os
 import re
 import shutil
@@ -154,6 +155,19 @@ def plain_name(text: str, longest: int = 80) -> str:
     """
     whole = text.encode("utf-8", "replace")[:longest].decode("utf-8", "ignore")
     return _REFUSED.sub("-", whole).strip(". ") or "run"
+
+
+def finite(value: Any) -> Any:
+    """A tree with None for each number that is not finite: JSON has no other word for it.
+
+    >>> finite({"r2": float("nan"), "loss": [1.0, float("inf")]})
+    {'r2': None, 'loss': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse_json(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 # What a terminal obeys instead of showing: control characters (C0 without tab and newline, DEL,
@@ -48,6 +49,16 @@ def quoted(name: str) -> str:
     'aaa...…aaa...\\x1b'
     """
     return f"'{one_line(shortened(name))}'"
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes.
+
+    >>> width("cat"), width("\u732b")
+    (3, 2)
+    """
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
 
 def brief(value: Any, limit: int = 80) -> str:

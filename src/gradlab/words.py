@@ -8,6 +8,15 @@ SHOWN = 10
 """So many files, rows or columns are named."""
 
 
+def counted(count: int, what: str) -> str:
+    """So many things.
+
+    >>> counted(1, "epoch"), counted(2000, "step")
+    ('1 epoch', '2,000 steps')
+    """
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
 def some(names: Iterable[str], limit: int = 3) -> str:
     """The first names, and how many there are beside.
 

@@ -1,5 +1,6 @@
 """Mistakes and hostile input at the command line: one message, never a traceback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from command import refused, run
 from PIL import Image
 
 import gradlab
+from gradlab.cli import printing
 
 LONG = "a" * 5000
 DIGITS = "9" * 5000
@@ -105,9 +107,43 @@ def test_a_reader_that_has_gone_is_no_error():
     assert done.returncode == 1 and done.stderr == b""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors differ")
+def test_streams_that_the_caller_has_closed_are_no_error(tmp_path):
+    program = (
+        "import os, sys; [os.close(n) for n in range(3)]; os.execv(sys.executable, "
+        "[sys.executable, '-m', 'gradlab.cli', *sys.argv[1:]])"
+    )
+    for arguments in (
+        ["list"],
+        ["train", "softmax_regression", "--epochs", "1", "--out", str(tmp_path), "--name", "a"],
+    ):
+        assert (
+            subprocess.run([sys.executable, "-c", program, *arguments], check=False).returncode == 0
+        )
+    run = gradlab.load(tmp_path / "a")
+    assert run.finished and run.model and run.history[-1]["event"] == "end"
+
+
+def test_a_metric_that_is_not_finite_is_null_in_json(capsys):
+    printing.emit({"metrics": {"r2": float("nan")}}, True, print)
+    assert json.loads(capsys.readouterr().out) == {"metrics": {"r2": None}}
+
+
+def test_no_cell_of_a_table_is_cut_in_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for the table
+    monkeypatch.setenv("TERM", "dumb")
+    name = "name" * 12
+    printing.table(("a", "b"), [(name, name)])
+    lines = capsys.readouterr().out.split("\n")
+    assert max(map(len, lines)) <= 80 and "…" not in "".join(lines)
+    assert "".join(lines).count("m") == 24
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["train", "net.py", "--data", "iris"], "name the function that makes the network too"),
         (["train", "mlp", "--recipe", "x"], "unknown field 'recipe'"),
         (["train", "mlp", "--observers", "x"], "unknown field 'observers'"),
         (["train", "mlp", "--lrr", "1"], "did you mean 'lr' or 'optimizer.lr'"),

@@ -125,6 +125,8 @@ def test_help_of_train_lists_the_fields_of_the_recipe(capsys):
     code, out, _ = run(capsys, "train", "mlp", "--help")
     assert code == 0 and "--batch-size" in out
     assert all(word in out for word in ("model.widths", "task.label_smoothing", "optimizer.lr"))
+    for arguments in (["--help", "mlp"], ["--epochs", "3", "mlp", "-h"]):
+        assert "model.widths" in run(capsys, "train", *arguments)[1]
 
 
 def test_what_is_shown_fits_80_columns(capsys, monkeypatch):

@@ -21,8 +21,27 @@ def test_what_differs_is_told_with_the_best_of_each_metric(tmp_path):
     found.save(tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.width > 800
-    assert len(found.figure().axes) >= 2
+    figure = found.figure()
+    assert [axes.get_title("left") for axes in figure.axes] == ["loss", "accuracy", "learning rate"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "val", "train"]
+    one_epoch, six = (line for line in figure.axes[1].lines)
+    assert one_epoch.get_marker() == "o" and len(six.get_xdata()) == 6  # a point is no line
     with pytest.raises(gradlab.UserError, match=r"\.png"):
         found.save(tmp_path / "c.gif")
     with pytest.raises(gradlab.UserError, match="at least 2 runs"):
         compare([a])
+
+
+def test_runs_of_one_name_are_told_apart_and_those_without_curves_refused(tmp_path):
+    options = {"epochs": 1, "name": "$a_1$", "progress": False}
+    first, other = (
+        gradlab.train("softmax_regression", out=tmp_path / place, **options) for place in "xy"
+    )
+    found = compare([first, other])
+    assert found.names == (str(first.path), str(other.path))
+    assert found.tables()[0].rows[0][0] == "the recipes are the same"
+    found.save(tmp_path / "c.png")
+    for run in (first, other):
+        (run.path / "metrics.jsonl").unlink()
+    with pytest.raises(gradlab.UserError, match="no curves to draw"):
+        compare([first.path, other.path]).save(tmp_path / "none.png")

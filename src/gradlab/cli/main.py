@@ -33,14 +33,15 @@ for inner in (runs.app, data.app, weights.app):
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: a person's mistake is one message and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal or pipe that cannot show a character gets its number, never a traceback.
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app(joined(given), exit_on_error=False, print_error=False, result_action="return_value")
-        if given[:1] == ["train"] and "--help" in given:
-            fields_of(given[1])
+        if given[:1] == ["train"] and {"--help", "-h"} & set(given):
+            fields_of(given[1:])
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
         _say(str(error))
@@ -68,6 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _say(f"{error}. Continue with: gradlab resume {error.run.path}")
         raise SystemExit(128 + error.signal) from None
+
+
+def _open_streams() -> None:
+    """Give the standard streams that the caller has closed to the null device.
+
+    Otherwise the next file that is opened takes their place, and gets what is printed.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _say(text: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradlab.errors import UserError
+from gradlab.files import finite
 from gradlab.measures import measure
 from gradlab.text import one_line, printable
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def emit(record: dict[str, Any], as_json: bool, show_it: Callable[[], Any]) -> None:
     """Print a record as one JSON object, or as people read it."""
     if as_json:
-        print(json.dumps(record))
+        print(json.dumps(finite(record), allow_nan=False))
     else:
         show_it()
 
@@ -154,9 +155,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD)
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in header:
-        drawn.add_column(Text(one_line(name)))
+        drawn.add_column(Text(one_line(name)), overflow="fold")  # wrapped, and nothing left out
     for row in rows:
         drawn.add_row(*(Text(one_line(str(cell))) for cell in row))
     console = Console()

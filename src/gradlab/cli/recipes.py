@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -109,15 +110,16 @@ def _show_fields(chosen: Any) -> None:
             print(_wrapped(meaning, 6))
 
 
-def fields_of(recipe: str) -> None:
-    """What `train RECIPE --help` adds: the recipe's own fields."""
-    if recipe.startswith("-"):
+def fields_of(tokens: Sequence[str]) -> None:
+    """What `train RECIPE --help` adds: the fields of the recipe that is among the tokens."""
+    from gradlab.recipes import find, names_one
+
+    named = next((token for token in tokens if names_one(token)), None)
+    if named is None:
         print("gradlab train RECIPE --help lists the fields of a recipe too")
         return
-    from gradlab.recipes import find
-
-    print(printable(f"\nFields of {recipe}, each an option --NAME VALUE:\n"))
-    _show_fields(find(recipe))
+    print(printable(f"\nFields of {named}, each an option --NAME VALUE:\n"))
+    _show_fields(find(named))
 
 
 def _wrapped(text: str, indent: int, hang: int = 0) -> str:

@@ -127,7 +127,7 @@ def remove(runs: list[Path], /, *, json: Json = False) -> None:
     """Remove runs: all that gradlab has written into them, and nothing else."""
     from gradlab.runs.listing import remove as removed
 
-    found = [removed(run) for run in runs]
+    found = removed(*runs)
     for entry in found:
         if entry["left"]:
             kept = some(map(one_line, entry["left"]))

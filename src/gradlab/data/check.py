@@ -20,6 +20,7 @@ from gradlab.data.kinds import kind_of
 from gradlab.data.sources import datasets, source
 from gradlab.data.splits import content, finish
 from gradlab.errors import UnknownName, UserError
+from gradlab.text import one_line, width
 from gradlab.words import SHOWN, shown, some
 
 
@@ -186,9 +187,10 @@ def _duplicates(found: Source, issues: list[Issue]) -> tuple[int, int]:
 
 def _table(counts: dict[str, int], classes: dict[str, dict[str, int]]) -> list[str]:
     """Counts in columns: a line for each class, then their sum."""
-    rows = [(label, *(f"{n:,}" for n in found.values())) for label, found in classes.items()]
+    rows = [(one_line(name), *(f"{n:,}" for n in f.values())) for name, f in classes.items()]
     rows = [("", *counts), *rows, ("all", *(f"{n:,}" for n in counts.values()))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+        "  ".join([name + " " * (widths[0] - width(name)), *map(str.rjust, figures, widths[1:])])
+        for name, *figures in rows
     ]

@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from gradlab import machine, paths
 from gradlab.data.kinds import kind_of
 from gradlab.errors import UserError
-from gradlab.text import one_line, shortened
+from gradlab.text import one_line, quoted, shortened
 
 EXPECTED = "Expected arrays x and y, or x_train, y_train (and x_val, y_val, x_test, y_test)"
 
@@ -48,9 +48,9 @@ def given_array(item: Any, where: str) -> np.ndarray:
         except ValueError:
             raise UserError(f"{where}: its rows differ in length") from None
     if not isinstance(item, np.ndarray):
-        raise UserError(
-            f"{where} is of the type {type(item).__name__}: expected a path or a numpy array"
-        )
+        named = isinstance(item, str | os.PathLike)
+        found = quoted(os.fspath(item)) if named else f"of the type {type(item).__name__}"
+        raise UserError(f"{where} is {found}: expected an .npz file with the array x, or an array")
     return item
 
 

@@ -12,6 +12,7 @@ from gradlab.engine.fit import Observer
 from gradlab.engine.record import Progress, Record
 from gradlab.measures import measure
 from gradlab.text import printable
+from gradlab.words import counted
 
 
 class Console(Observer):
@@ -42,9 +43,10 @@ class Console(Observer):
         size = f" ({counts})" if counts else ""
         name = self.record["recipe"]["name"]
         self.say(f"{name} on {dataset['name']}{size}, seed {self.record['seed']}")
-        threads = "1 thread" if runtime["threads"] == 1 else f"{runtime['threads']} threads"
+        threads = counted(runtime["threads"], "thread")
         self.say(f"device {runtime['device']}, {runtime['precision']}, {threads}")
-        self.say(f"up to {self.epochs:,} epochs of {self.steps:,} steps")
+        epochs, steps = counted(self.epochs, "epoch"), counted(self.steps, "step")
+        self.say(f"up to {epochs} of {steps}")
         for note in self.record["notes"]:
             self.say(f"note: {note}")
         if progress.step:

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -122,6 +121,21 @@ class RunFolder:
         finally:
             lock.release()
 
+    @property
+    def in_training(self) -> bool:
+        """Whether another process trains the run; nothing is changed by looking."""
+        if not (self.path / _LOCK).is_file():
+            return False
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:  # it may not be written, and so not be trained either
+            return False
+        lock.release()
+        return False
+
     # metrics.jsonl
 
     def append(self, line: dict[str, Any]) -> None:
@@ -136,7 +150,7 @@ class RunFolder:
                     file.seek(-1, 2)
                     if file.read(1) != b"\n":
                         file.write(b"\n")
-                file.write(json.dumps(_finite(line), allow_nan=False).encode() + b"\n")
+                file.write(json.dumps(files.finite(line), allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise files.write_error(path, error) from None
 
@@ -316,15 +330,6 @@ def _hash_of_head(head: dict[str, Any]) -> str:
     """SHA-256 of state.json without its own entry."""
     others = {name: value for name, value in head["sha256"].items() if name != "state.json"}
     return _sha256(json.dumps({**head, "sha256": others}).encode())
-
-
-def _finite(value: Any) -> Any:
-    """`value` with None for each number in it that is not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(child) for child in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sha256(data: bytes) -> str:

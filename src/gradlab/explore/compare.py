@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradlab import files
-from gradlab.drawing import series
+from gradlab.drawing import THEME, Series, label, png, series, styled
 from gradlab.errors import UserError
+from gradlab.explore.latent import colours
 from gradlab.measures import measure
 from gradlab.runs import load
 from gradlab.runs.run import Run
 from gradlab.tasks.evaluation import Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+PANELS = 6
+"""Metrics on a picture, at most."""
+
+_WORDS = ("targets", "summary", "paper", "departures", "kind")
+"""What a recipe says of itself, which changes no training."""
+
+_BOLD: dict[str, Any] = {"lw": 1.6}
+_THIN: dict[str, Any] = {"lw": 0.8, "alpha": 0.5}
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,12 @@ class Comparison:
     differences: dict[str, tuple[Any, ...]]
     metrics: dict[str, dict[str, tuple[float | None, ...]]]
     histories: tuple[list[dict[str, Any]], ...] = field(repr=False, default=())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the runs are called: their folders, with the way to them where two have one name."""
+        names = tuple(Path(run).name for run in self.runs)
+        return names if len(set(names)) == len(names) else self.runs
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, without the curves."""
@@ -44,8 +60,14 @@ class Comparison:
 
     def tables(self) -> list[Table]:
         """The fields that differ, then the metrics; the best of each row has a star."""
-        names = tuple(Path(run).name for run in self.runs)
-        different = [(name, *map(_text, values)) for name, values in self.differences.items()]
+        names = self.names
+        different = [
+            (
+                name,
+                *(_text(value)[: 8 if name == "dataset.fingerprint" else None] for value in found),
+            )
+            for name, found in self.differences.items()
+        ]
         reached = [
             (f"{split} {name}", *_starred(name, values))
             for split, found in self.metrics.items()
@@ -58,41 +80,58 @@ class Comparison:
             Table(("metric", *names), tuple(reached)),
         ]
 
+    @styled
     def figure(self) -> Figure:
-        """A panel for each metric that was logged, a line for each run: train is thin."""
+        """A panel for each metric that was logged, a colour for each run; train is thin."""
         from matplotlib.figure import Figure
 
         curves = [series(history) for history in self.histories]
-        names = list(dict.fromkeys(name for found in curves for name in found))[:6]
-        rows = -(-max(len(names), 1) // 2)
-        figure = Figure(figsize=(11, 3.4 * rows), layout="constrained")
+        found = dict.fromkeys(name for one in curves for name in one)
+        names = sorted(found, key=lambda name: name == "lr")[:PANELS]
+        if not names:
+            raise UserError("there are no curves to draw: these runs have logged nothing yet")
+        rows = -(-len(names) // 2)
+        figure = Figure(figsize=(11, 3.2 * rows + 0.4), layout="constrained")
         for place, name in enumerate(names, 1):
-            axes = figure.add_subplot(rows, 2, place)
-            for number, found in enumerate(curves):
-                for split, (steps, values) in found.get(name, {}).items():
-                    thin = split == "train" and any("val" in c.get(name, {}) for c in curves)
-                    axes.plot(
-                        steps,
-                        values,
-                        color=f"C{number % 10}",
-                        lw=0.8 if thin else 1.6,
-                        alpha=0.5 if thin else 1,
-                        label=None if thin else f"{Path(self.runs[number]).name} ({split})",
-                    )
-            axes.set_title(name, loc="left", fontweight="bold", parse_math=False)
-            axes.set_xlabel("step")
-            axes.grid(lw=0.5)
-            axes.spines[["top", "right"]].set_visible(False)
-            for text in axes.legend(frameon=False, fontsize=8).get_texts():
-                text.set_parse_math(False)  # a run may be called "$"
+            self._panel(figure.add_subplot(rows, 2, place), name, [c.get(name, {}) for c in curves])
+        figure.legend(
+            handles=self._handles(), loc="outside lower center", ncols=6, frameon=False, fontsize=8
+        )
         return figure
+
+    def _panel(self, axes: Axes, name: str, curves: Sequence[Series]) -> None:
+        """One metric of all runs, over the steps."""
+        held_out = any(split != "train" for one in curves for split in one)
+        for colour, one in zip(colours(len(curves)), curves, strict=True):
+            for split, (steps, values) in one.items():
+                axes.plot(
+                    steps,
+                    values,
+                    color=colour,
+                    marker="o" if len(steps) == 1 else None,
+                    ms=4,
+                    **(_THIN if split == "train" and held_out else _BOLD),
+                )
+        title = "learning rate" if name == "lr" else label(name, 40)
+        axes.set_title(title, loc="left", fontweight="bold")
+        axes.set_xlabel("step")
+        axes.grid(lw=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+
+    def _handles(self) -> list[Any]:
+        """What the legend says: the runs by their colour, the splits by their line."""
+        from matplotlib.lines import Line2D
+
+        shades = zip(self.names, colours(len(self.names)), strict=True)
+        runs = [Line2D([], [], color=colour, label=label(name, 40)) for name, colour in shades]
+        splits = [("val", _BOLD), ("train", _THIN)]
+        ink = THEME["ink"]
+        return [*runs, *(Line2D([], [], color=ink, label=name, **how) for name, how in splits)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the curves as a PNG."""
         check_out(path)
-        buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=100)
-        files.write_bytes(Path(path), buffer.getvalue())
+        files.write_bytes(Path(path), png(self.figure()))
 
 
 def compare(runs: Sequence[Run | str | os.PathLike[str]]) -> Comparison:
@@ -106,7 +145,7 @@ def compare(runs: Sequence[Run | str | os.PathLike[str]]) -> Comparison:
                 {
                     **run.recipe.model_dump(mode="json"),
                     "runtime": run.record.get("runtime", {}),
-                    "dataset": run.record["dataset"],
+                    "dataset": {k: v for k, v in run.record["dataset"].items() if k != "name"},
                 }
             )
         )
@@ -116,8 +155,7 @@ def compare(runs: Sequence[Run | str | os.PathLike[str]]) -> Comparison:
     different = {
         key: tuple(tree.get(key) for tree in trees)
         for key in keys
-        if len({repr(tree.get(key)) for tree in trees}) > 1
-        and key.split(".")[0] not in ("targets", "summary", "paper", "departures")
+        if len({repr(tree.get(key)) for tree in trees}) > 1 and key.split(".")[0] not in _WORDS
     }
     metrics: dict[str, dict[str, tuple[float | None, ...]]] = {}
     for split in ("train", "val", "test"):

@@ -40,7 +40,7 @@ class Judged:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the figures as JSON."""
         check_out(path)
-        files.write_json(Path(path), self.to_dict())
+        files.write_json(Path(path), files.finite(self.to_dict()))
 
 
 def check_out(path: str | os.PathLike[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from gradlab.config import Choice, Plan, Recipe, override
 from gradlab.errors import UnknownName
 from gradlab.registry import Registry
-from gradlab.text import brief
+from gradlab.text import brief, quoted
 
 recipes: Registry[Recipe] = Registry(
     "recipe",
@@ -23,6 +23,8 @@ recipes: Registry[Recipe] = Registry(
     ),
 )
 """The named recipes."""
+
+_FILES = (".toml", ".json")
 
 
 def register(recipe: Recipe) -> Recipe:
@@ -69,15 +71,24 @@ def find(name: str | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
     return _pinned(changed)
 
 
+def names_one(text: str) -> bool:
+    """Whether a text has the form of what `find` takes for a recipe."""
+    return text in recipes or Path(text).suffix.lower() in _FILES or ".py:" in text
+
+
 def _named(name: str) -> Recipe:
     """A registered recipe, one in a file, or one for a network in a file."""
     if ".py:" in name:
         return _own(name)
     path = Path(name)
-    if path.suffix.lower() in (".toml", ".json") and name not in recipes:
+    if name not in recipes and path.suffix.lower() in _FILES:
         from gradlab.recipes.files import read_recipe
 
         return read_recipe(path)
+    if path.suffix == ".py":
+        raise UnknownName(
+            f"recipe {quoted(name)}: name the function that makes the network too: {path.name}:NAME"
+        )
     return recipes[name]
 
 

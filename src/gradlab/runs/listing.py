@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gradlab import paths
+from gradlab import files, paths
 from gradlab.engine import RunFolder
 from gradlab.errors import UserError
 from gradlab.measures import measure
@@ -16,17 +16,16 @@ from gradlab.runs.ensemble import is_ensemble
 from gradlab.runs.opening import load
 
 State = Literal["finished", "stopped", "training", "unreadable"]
-HEADER = ("run", "recipe", "data", "state", "reached", "seconds", "created")
-_OWN = ("recipe.json", "metrics.jsonl", "ensemble.json", "report.html", ".lock")
-_OWN_FOLDERS = ("checkpoints", "samples", "tensorboard")
-_WRITTEN = (
-    "checkpoints/*/*.safetensors",
-    "checkpoints/*/*.json",
-    "samples/*.png",
-    "tensorboard/events.out.tfevents.*",
-    "*.part",
-    ".*.part",
-)
+HEADER = ("run", "recipe", "data", "state", "reached", "seconds")
+_CHECKPOINT = ("model.safetensors", "state.safetensors", "state.json")
+_WRITTEN = {
+    **{f"checkpoints/{name}": _CHECKPOINT for name in ("last", "best", "last.old", "best.old")},
+    "checkpoints": (),
+    "samples": ("*.png",),
+    "tensorboard": ("events.out.tfevents.*",),
+    "": ("recipe.json", "metrics.jsonl", "ensemble.json", "report.html", ".lock"),
+}
+"""What gradlab writes into the folder of a run, by inner folder; those of an inner one first."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,15 @@ class Entry:
         figures = [(k, v) for k, v in self.metrics.items() if k != "loss"] or [
             *self.metrics.items()
         ]
-        reached = ", ".join(f"{name} {measure(name).text(value)}" for name, value in figures[:2])
+        reached = ", ".join(f"{name} {measure(name).text(value)}" for name, value in figures[:1])
         recipe = f"{self.recipe} x{self.members}" if self.members else self.recipe
         return (
             self.run,
             recipe,
-            self.data,
+            Path(self.data).name if Path(self.data).is_absolute() else self.data,
             self.state,
             f"{self.split} {reached}".strip(),
             "" if self.seconds is None else f"{self.seconds:,.1f}",
-            self.created.replace("T", " ")[:16],
         )
 
 
@@ -99,9 +97,12 @@ def listed(
             "columns created, name, recipe, data, state, seconds"
         )
     sign = -1 if measure(sort).goal == "max" else 1
-    return sorted(
-        chosen, key=lambda e: (sort not in e.metrics, sign * e.metrics.get(sort, 0.0), e.run)
-    )
+
+    def rank(entry: Entry) -> tuple[bool, float, str]:
+        value = entry.metrics.get(sort)  # None also where it was not finite
+        return value is None, 0.0 if value is None else sign * value, entry.run
+
+    return sorted(chosen, key=rank)
 
 
 def _folders(out: Path) -> Iterator[Path]:
@@ -115,9 +116,8 @@ def _entry(folder: Path) -> Entry:
     try:
         run = load(folder)
         state: State = "finished" if run.finished else "stopped"
-        with contextlib.suppress(UserError):
-            if state == "stopped" and _is_held(run.folder):
-                state = "training"
+        if state == "stopped" and run.folder.in_training:
+            state = "training"
         metrics = run.metrics
         split = next((name for name in ("test", "val", "train") if name in metrics), "")
         return Entry(
@@ -135,44 +135,54 @@ def _entry(folder: Path) -> Entry:
         return Entry(str(folder))
 
 
-def _is_held(folder: RunFolder) -> bool:
-    """Whether another process trains the run."""
-    if not (folder.path / ".lock").is_file():
-        return False
-    try:
-        with folder.locked():
-            return False
-    except UserError:
-        return True
+def remove(*runs: Path) -> list[dict[str, Any]]:
+    """Remove runs: the files that gradlab wrote, and each folder when nothing else is in it.
 
-
-def remove(path: Path) -> dict[str, Any]:
-    """Remove a run: the files that gradlab wrote, and each folder when nothing else is in it.
-
-    UserError when there is no run, or another process trains it. Links are never followed.
+    UserError, and nothing is removed, when one of them is no run, or another process trains it.
+    Links are never followed.
     """
+    for path in runs:
+        _check_removable(path)
+    return [{"run": str(path), **_removed(path.resolve())} for path in runs]
+
+
+def _check_removable(path: Path) -> None:
     ensemble = is_ensemble(paths.given(path, "run"))
     if path.is_symlink() or not (ensemble or (path / "recipe.json").is_file()):
         raise UserError(f"{path} is no run: nothing is removed")
     if not ensemble:
         RunFolder.open(path)
-    if _is_held(RunFolder(path)):
-        raise UserError(f"{path} is being trained by another process: nothing is removed")
-    count = 0
-    if ensemble:
-        members = [p for p in path.glob("member-*") if p.is_dir() and not p.is_symlink()]
-        count += sum(remove(p)["bytes"] for p in members if (p / "recipe.json").is_file())
-    found = [path / name for name in _OWN]
-    for pattern in _WRITTEN:
-        found += path.glob(pattern)
-    for file in found:
-        if file.is_file() or file.is_symlink():
-            count += file.lstat().st_size
-            file.unlink()
-    for folder in (*path.glob("checkpoints/*"), *(path / name for name in _OWN_FOLDERS)):
-        with contextlib.suppress(OSError):  # something else is in it, or it is not there
+    for folder in (path, *_members(path)):
+        if RunFolder(folder).in_training:
+            raise UserError(f"{folder} is being trained by another process: nothing is removed")
+
+
+def _members(path: Path) -> list[Path]:
+    """The members of an ensemble that lie in its folder."""
+    if not is_ensemble(path):
+        return []
+    found = sorted(path.glob("member-*"))
+    return [p for p in found if _is_inside(p) and (p / "recipe.json").is_file()]
+
+
+def _is_inside(path: Path) -> bool:
+    """Whether a path is a folder that lies in its parent, and no link to one elsewhere."""
+    return path.is_dir() and path.resolve() == path.parent.resolve() / path.name
+
+
+def _removed(path: Path) -> dict[str, Any]:
+    count = sum(_removed(member)["bytes"] for member in _members(path))
+    files.clear_leftovers(path)
+    for name, patterns in _WRITTEN.items():
+        folder = path / name
+        # A link may stand for any folder on the way: what is behind it is not this run's.
+        if name and not (_is_inside(folder.parent) and _is_inside(folder)):
+            continue
+        for file in [file for pattern in patterns for file in folder.glob(pattern)]:
+            if file.is_file() or file.is_symlink():
+                count += file.lstat().st_size
+                file.unlink()
+        with contextlib.suppress(OSError):  # something else is in it
             folder.rmdir()
-    left = sorted(entry.name for entry in path.iterdir())
-    if not left:
-        path.rmdir()
-    return {"run": str(path), "bytes": count, "left": left}
+    left = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+    return {"bytes": count, "left": left}
