@@ -125,7 +125,7 @@ BAD: list[tuple[Field, list[Any], str]] = [
     (ARRAY, [[1, 2]], "expected 3 values"),
     (ARRAY, [1, 2, 3], "type int"),
     (ARRAY, [[1, 2, float("nan")]], "no finite"),
-    (ARRAY, ["a.png"], "type str"),
+    (ARRAY, ["a.png"], "input 1 is 'a.png'"),
     (ARRAY, ["absent.npz"], "cannot be read"),
 ]
 

@@ -123,10 +123,11 @@ def test_a_run_whose_metric_was_not_finite_comes_last(out, tmp_path):
     path = tmp_path / "runs" / "long" / "metrics.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for line in lines:
-        line.get("metrics", {}).update(accuracy=None)
+        line.get("metrics", {}).update(accuracy=None, loss=None)
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    entries = listed(tmp_path / "runs", data="digits", sort="accuracy")
-    assert names(entries) == ["short", "long"] and "nan" in entries[1].cells()[4]
+    for metric in ("accuracy", "loss"):
+        entries = listed(tmp_path / "runs", data="digits", sort=metric)
+        assert names(entries) == ["short", "long"] and "nan" in entries[1].cells()[4]
 
 
 def test_links_other_folders_and_runs_in_training_are_left(tmp_path):

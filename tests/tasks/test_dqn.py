@@ -411,7 +411,7 @@ def test_a_network_no_better_than_random_actions_is_told_of(tmp_path):
     finally:
         del gymnasium.registry["Sealed-v0"]
     (warning,) = run.summary["warnings"]
-    assert "no better than the random actions on val: return 7" in warning
+    assert "no better than the baseline 'random actions' on val: return 7" in warning
     assert any("start of a new one" in note for note in run.record["notes"])
 
 

@@ -26,7 +26,7 @@ def warnings(
         better = reached < theirs if known.goal == "min" else reached > theirs
         if not better:
             found.append(
-                f"the network is no better than the baseline {name} on {split}: {monitor} "
+                f"the network is no better than the baseline {name!r} on {split}: {monitor} "
                 f"{known.text(reached)}, {name} {known.text(theirs)}"
             )
     return found
