@@ -4,6 +4,7 @@ import errno
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 import gradlab
@@ -38,9 +39,9 @@ def test_a_training_leaves_its_figures_on_a_page(run):
         assert f"<td>{measure('accuracy').text(metrics['accuracy'])}</td>" in html
     assert run.summary["warnings"]  # one epoch on 100 digits beats nothing
     for warning in run.summary["warnings"]:
-        assert f"<b>Warning:</b> {warning}</li>" in html
+        assert f"<b>Warning:</b> {escape(warning)}</li>" in html
     for note in run.record["notes"]:
-        assert f"<li>{note}</li>" in html
+        assert f"<li>{escape(note)}</li>" in html
     assert f"<td>device</td><td>{run.record['runtime']['device']}</td>" in html
     assert run.record["dataset"]["fingerprint"] in html
 
