@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import same_weights, task_of
+from support import CASES, same_weights, task_of
 
 import gradlab
 from gradlab.config import Runtime
@@ -23,34 +23,6 @@ from gradlab.runs.make import learnt_from, make
 from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer
 from gradlab.tasks.base import SECTIONS
-
-SMALL = {"data.limit": 120, "plan.log_steps": 1, "plan.checkpoint_seconds": 0}
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "classification": ("lenet5", {**SMALL, "epochs": 3, "batch_size": 32}),
-    "binary": ("logistic_regression", {**SMALL, "epochs": 3, "schedule": "plateau"}),
-    "regression": ("linear_regression", {**SMALL, "epochs": 3}),
-    "autoencoder": (
-        "autoencoder",
-        {**SMALL, "epochs": 3, "data": "digits", "batch_size": 32, "model.widths": (32,)},
-    ),
-    "gan": (
-        "dcgan",
-        {
-            **SMALL, "epochs": 3, "data": "digits", "data.image_size": 28, "batch_size": 32,
-            "model.width": 4, "model.latent": 8,
-        },
-    ),
-    "dqn": (
-        "dqn",
-        {
-            "epochs": 2, "plan.log_steps": 1, "plan.checkpoint_seconds": 0, "task.envs": 2,
-            "task.epoch_steps": 80, "task.train_every": 8, "task.gradient_steps": 2,
-            "task.learning_starts": 20, "task.val_episodes": 2, "task.test_episodes": 2,
-            "task.target_every": 8, "model.widths": (16,), "batch_size": 8,
-        },
-    ),
-}  # fmt: skip
-"""A recipe of each task, and what makes it small; checkpoints after every step."""
 
 KILLED_AT = 5
 """The step after which a copy of the run is what a killed process would have left."""
