@@ -92,6 +92,17 @@ def _image_size(value: Any) -> int | str:
 ImageSize = Annotated[int | str, BeforeValidator(_image_size)]
 
 
+class TokensConfig(Config):
+    """How text is cut into tokens, and which of them make up the vocabulary."""
+
+    name: Literal["character", "word", "space", "bpe"] = Field(
+        "word", description="character, word, space (split already), or bpe (learnt pieces)"
+    )
+    lower: bool = Field(False, description="make capitals small")
+    minimum: int = Field(1, ge=1, le=MOST, description="a rarer token is unknown")
+    most: int = Field(30_000, ge=1, le=10_000_000, description="the most frequent ones alone")
+
+
 class DataConfig(Config):
     """Where the examples come from, and how they become three splits."""
 
@@ -125,6 +136,8 @@ class DataConfig(Config):
         "refuse", description="what becomes of images that cannot be read"
     )
     augment: Augment = Field(Augment(), description="random changes of the training images")
+    tokens: TokensConfig = Field(TokensConfig(), description="how text becomes numbers")
+    encoding: str = Field("utf-8", description="of text files")
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -62,11 +62,16 @@ COUNTS = {
     "dense_autoencoder": (MNIST, 2_838_316),
     "conv_autoencoder": (MNIST, 319_041),
     "dcgan": (MNIST, 759_681 + 138_689),
+    "recurrent_lm": (((0, 67), 67), 1_087_043),
     "q_mlp": (((8,), 4), 69_124),
     "q_nature": (((4, 84, 84), 6), 1_687_206),
 }
 VALUES = ("linear", "mlp", "dense_autoencoder", "q_mlp")
 """Networks that take examples of the shape (D,); all but q_mlp take images too."""
+TOKENS = ("recurrent_lm",)
+"""Networks that take tokens of the shape (T, V)."""
+LONG = 9
+"""Tokens of an example."""
 SQUARE = ("dcgan",)
 """Networks whose images must be square."""
 
@@ -100,6 +105,8 @@ def taken(name: str, channels: int, height: int, width: int) -> Shape:
     """An image's shape, or what the network takes in its place."""
     if name == "q_mlp":
         return (12,)
+    if name in TOKENS:
+        return (0, 40)
     if name == "q_nature":
         return (channels, height + 8, width + 8)
     return (channels, height, height if name in SQUARE else width)
@@ -112,14 +119,30 @@ def input_shape(model: nn.Module, inputs: Shape) -> Shape:
 
 def examples(model: nn.Module, inputs: Shape, count: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
+    if len(inputs) == 2:
+        return torch.randint(inputs[1], (count, LONG), generator=generator)
     return torch.randn(count, *input_shape(model, inputs), generator=generator)
+
+
+def extreme(model: nn.Module, inputs: Shape) -> Tensor:
+    """Another example, far from the others where it is of numbers."""
+    found = examples(model, inputs, 1, seed=1)
+    return 10 * found if found.is_floating_point() else found
 
 
 def output_shape(model: nn.Module, inputs: Shape, outputs: int) -> Shape:
     """The shape of what a network of each kind gives for one example."""
     if hasattr(model, "generator"):
         return ()
+    if len(inputs) == 2:
+        return (LONG, outputs)
     return inputs if hasattr(model, "decoder") else (outputs,)
+
+
+def called(model: nn.Module, x: Tensor) -> Any:
+    """What a network gives; of a language model the scores alone, not its state."""
+    out = model(x)
+    return out[0] if hasattr(model, "recurrent") else out
 
 
 def assert_close(found: Tensor, expected: Tensor, tolerance: float) -> None:
@@ -145,7 +168,7 @@ def built(request: pytest.FixtureRequest) -> Built:
     model = create(name, inputs=inputs, outputs=7, **options).eval()
     x = examples(model, inputs, 2)
     with torch.no_grad():
-        return Built(model, inputs, x, model(x))
+        return Built(model, inputs, x, called(model, x))
 
 
 def test_there_is_a_finite_output_for_each_example(built):
@@ -156,20 +179,20 @@ def test_there_is_a_finite_output_for_each_example(built):
 
 def test_evaluation_is_deterministic(built):
     with torch.no_grad():
-        assert torch.equal(built.model(built.x), built.out)
+        assert torch.equal(called(built.model, built.x), built.out)
 
 
 def test_examples_do_not_influence_each_other_in_evaluation(built):
-    other = torch.cat((built.x[:1], 10 * examples(built.model, built.inputs, 1, seed=1)))
+    other = torch.cat((built.x[:1], extreme(built.model, built.inputs)))
     with torch.no_grad():
-        assert_close(built.model(other)[:1], built.out[:1], 1e-5)
+        assert_close(called(built.model, other)[:1], built.out[:1], 1e-5)
 
 
 def test_channels_last_gives_the_same(built):
     if built.x.ndim != 4:
         pytest.skip("this network takes no images")
     with torch.no_grad():
-        found = built.model(built.x.to(memory_format=torch.channels_last))
+        found = called(built.model, built.x.to(memory_format=torch.channels_last))
     assert_close(found, built.out, 1e-4)
 
 
@@ -183,7 +206,7 @@ def test_no_layer_changes_the_output_of_another_in_place(built):
         if not any(module.children())
     ]
     with torch.no_grad():
-        built.model(built.x)
+        called(built.model, built.x)
     for handle in handles:
         handle.remove()
     assert len(seen) > 1
@@ -195,9 +218,9 @@ def test_saved_and_loaded_it_is_the_same(built):
     with torch.no_grad():
         for parameter in built.model.parameters():
             parameter.add_(1)
-        assert not torch.equal(built.model(built.x), built.out)
+        assert not torch.equal(called(built.model, built.x), built.out)
         built.model.load_state_dict(safetensors.torch.load(saved))
-        assert torch.equal(built.model(built.x), built.out)
+        assert torch.equal(called(built.model, built.x), built.out)
 
 
 @swept
@@ -206,7 +229,7 @@ def test_every_parameter_gets_a_gradient_from_28_grey_pixels(name, options):
     inputs = taken(name, 1, 28, 28)
     model = create(name, inputs=inputs, outputs=5, **options).train()
     x = examples(model, inputs, 4)
-    out = model(x.to(memory_format=torch.channels_last) if x.ndim == 4 else x)
+    out = called(model, x.to(memory_format=torch.channels_last) if x.ndim == 4 else x)
     heads = out if isinstance(out, tuple) else (out,)
     expected = output_shape(model, inputs, 5)
     assert [tuple(head.shape) for head in heads] == [(4, *expected)] * len(heads)

@@ -7,16 +7,22 @@ from pathlib import Path
 
 from gradlab import paths
 
-DOWNLOADED = ("cifar10", "fashion_mnist", "mnist", "titanic")
+DOWNLOADED = ("cifar10", "fashion_mnist", "mnist", "ptb", "tiny_shakespeare", "titanic")
 """The named sets that are downloaded; the others are shipped with a package."""
+_FOLDERS = {"tiny_shakespeare": "tinyshakespeare"}
 
 
 def is_here(name: str) -> bool:
     """Whether a set needs no download: it is shipped, a path, or in the cache."""
     if name not in DOWNLOADED:
         return True
-    folder = cache_folder() / name
+    folder = folder_of(name)
     return folder.is_dir() and any(path.is_file() for path in folder.iterdir())
+
+
+def folder_of(name: str) -> Path:
+    """Where the published files of a named set are kept."""
+    return cache_folder() / _FOLDERS.get(name, name)
 
 
 def cache_folder() -> Path:

@@ -15,20 +15,22 @@ IMAGES = (
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
 ARRAYS = (".npz",)
+TEXTS = (".txt",)
 
-Kind = Literal["image", "archive", "table", "arrays"]
+Kind = Literal["image", "archive", "table", "arrays", "text"]
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "image": IMAGES,
     "archive": ARCHIVES,
     "table": TABLES,
     "arrays": ARRAYS,
+    "text": TEXTS,
 }
 
 
 def kind_of(path: str | os.PathLike[str]) -> Kind | None:
     """What a file is by its name; None when it is of no kind that is read.
 
-    >>> kind_of("photos/ANT.JPG"), kind_of("photos.tar.gz"), kind_of("notes.txt")
+    >>> kind_of("photos/ANT.JPG"), kind_of("photos.tar.gz"), kind_of("notes.pdf")
     ('image', 'archive', None)
     """
     name = os.fspath(path).lower()

@@ -8,6 +8,7 @@ with a default. What kind of network it is shows in the module:
   actions)
 - an autoencoder has `.encoder` (input to N Z), `.decoder` (back to the input's shape) and `.code`,
   the size Z of the latent vector; it does not use `outputs`
+- a language model gives (scores N T V, state) for tokens N T and, if there is one, the state before
 - a GAN has `.generator` (N L to images of the shape `inputs`, in -1..1), `.discriminator` (images
   to N logits) and `.latent`, the number L; it does not use `outputs`
 """
@@ -25,7 +26,8 @@ from gradlab.errors import UserError
 from gradlab.registry import Registry
 
 Shape = tuple[int, ...]
-"""The shape of one example: (C, H, W) of an image, (D,) of values."""
+"""The shape of one example: (C, H, W) of an image, (D,) of values, (T, V) of tokens (T 0: any
+length)."""
 
 MOST = 1_000_000_000
 """A network of more parameters is refused: in float32 they alone fill 4 GB."""
@@ -44,6 +46,7 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.autoencoder",
         "gradlab.models.dcgan",
         "gradlab.models.dqn",
+        "gradlab.models.recurrent",
     ),
 )
 """The named networks; each entry is a builder, see `create`."""

@@ -20,6 +20,7 @@ recipes: Registry[Recipe] = Registry(
         "gradlab.recipes.games",
         "gradlab.recipes.autoencoders",
         "gradlab.recipes.generative",
+        "gradlab.recipes.language",
     ),
 )
 """The named recipes."""

@@ -15,6 +15,7 @@ tasks: Registry[Any] = Registry(
         "gradlab.tasks.dqn",
         "gradlab.tasks.autoencoder",
         "gradlab.tasks.gan",
+        "gradlab.tasks.language",
     ),
 )
 """The kinds of problem; each entry is a `gradlab.tasks.base.Task`."""

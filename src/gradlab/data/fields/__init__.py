@@ -14,6 +14,7 @@ fields: Registry[Any] = Registry(
         "gradlab.data.fields.table",
         "gradlab.data.fields.label",
         "gradlab.data.fields.number",
+        "gradlab.data.fields.text",
     ),
 )
 """The kinds of field by their `type`; each entry is a class, see `gradlab.data.fields.base`."""

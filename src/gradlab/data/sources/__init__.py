@@ -12,8 +12,8 @@ from gradlab.config import DataConfig
 from gradlab.data.columns import Dense
 from gradlab.data.dataset import Dataset, Schema, Source, Split
 from gradlab.data.fields.image import Image
-from gradlab.data.here import cache_folder
-from gradlab.data.kinds import ARRAYS, TABLES, archive_format, kind_of
+from gradlab.data.here import folder_of
+from gradlab.data.kinds import ARRAYS, TABLES, TEXTS, archive_format, kind_of
 from gradlab.data.splits import finish
 from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
@@ -25,6 +25,7 @@ datasets: Registry[Callable[[DataConfig], Source]] = Registry(
         "gradlab.data.sources.embedded",
         "gradlab.data.sources.published",
         "gradlab.data.sources.tables",
+        "gradlab.data.sources.texts",
     ),
 )
 """The named sets; each entry reads its set as a `Source`."""
@@ -70,12 +71,16 @@ def _read(config: DataConfig) -> Source:
         from gradlab.data.sources.tables import table_source
 
         return table_source(path, config)
+    if kind == "text":
+        from gradlab.data.sources.texts import stream_source
+
+        return stream_source(path, config)
     packed = archive_format(path)
     hint = f" Its content is that of a .{packed} archive: rename it so" if packed else ""
     raise UserError(
         f"{path} is of a kind that is not read. Expected a folder of images, an archive of one "
-        f"(.zip, .tar, .tar.gz, .tar.xz), a table ({', '.join(TABLES)}) or arrays "
-        f"({', '.join(ARRAYS)}).{hint}"
+        f"(.zip, .tar, .tar.gz, .tar.xz), a table ({', '.join(TABLES)}), arrays "
+        f"({', '.join(ARRAYS)}) or a text ({', '.join(TEXTS)}).{hint}"
     )
 
 
@@ -85,7 +90,7 @@ def get(name: str) -> list[Path]:
     The set is read once, so that what is there is known to be good.
     """
     datasets[name](DataConfig(name=name))
-    folder = cache_folder() / name
+    folder = folder_of(name)
     return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
 
