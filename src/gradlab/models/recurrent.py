@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from gradlab.errors import UserError
 from gradlab.models import Shape, models
+from gradlab.models.sizes import describe
 
 Cell = Literal["elman", "rnn", "lstm", "gru"]
 State = Tensor | tuple[Tensor, Tensor]
@@ -74,6 +75,7 @@ class LanguageModel(nn.Module):
     def __init__(
         self,
         vocabulary: int,
+        outputs: int,
         *,
         cell: Cell,
         width: int,
@@ -87,7 +89,7 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = layers_of(cell, embedding, width, layers, dropout)
-        self.V = nn.Linear(width, vocabulary)
+        self.V = nn.Linear(width, outputs)
         if spread:
             for parameter in self.parameters():
                 nn.init.uniform_(parameter, -spread, spread)
@@ -112,8 +114,8 @@ def recurrent_lm(
     width: Annotated[int, Field(ge=1, le=65536, description="units of a layer")] = 256,
     layers: Annotated[int, Field(ge=1, le=100, description="recurrent layers")] = 2,
     embedding: Annotated[
-        int, Field(ge=0, le=65536, description="numbers for each token (0: as the width)")
-    ] = 0,
+        int | None, Field(ge=1, le=65536, description="numbers for each token (None: the width)")
+    ] = None,
     dropout: Annotated[
         float, Field(ge=0, lt=1, description="of embeddings and between layers, in training")
     ] = 0.0,
@@ -125,15 +127,20 @@ def recurrent_lm(
 ) -> LanguageModel:
     """A recurrent language model; inputs (T, V) of tokens."""
     if len(inputs) != 2:
-        raise UserError(f"this network reads tokens, T V; found inputs of the shape {inputs}")
-    embedding = embedding or width
-    if tied and embedding != width:
         raise UserError(
-            f"model.tied: one matrix needs an embedding as wide as the layers ({width}), found "
-            f"{embedding}: leave --model.embedding out"
+            f"this network reads texts, but the inputs are not ({describe(inputs)}): give a text "
+            "(.txt), or choose the network 'mlp' for a table or an image"
+        )
+    embedding = embedding or width
+    if tied and (embedding, inputs[1]) != (width, outputs):
+        raise UserError(
+            "model.tied: one matrix for input and output needs an embedding as wide as the layers "
+            f"({width}) and one answer for each of the {inputs[1]} tokens, found {embedding} and "
+            f"{outputs}: leave --model.embedding out"
         )
     return LanguageModel(
         inputs[1],
+        outputs,
         cell=cell,
         width=width,
         layers=layers,
