@@ -172,7 +172,9 @@ def test_predict_answers_for_files_folders_and_names_what_it_cannot_read(capsys,
     assert sum(p["answer"] == str(t) for p, t in zip(found, digit["label"][:], strict=False)) >= 2
     assert found[0]["probability"] == found[0]["top"][0][1]
     (tmp_path / "broken.png").write_bytes(b"no image")
-    assert "broken.png" in refused(capsys, "predict", trained.path, tmp_path / "broken.png")
+    code, out, err = run(capsys, "predict", trained.path, tmp_path / "broken.png", "--json")
+    assert code == 1 and "broken.png: it is no image" in err
+    assert json.loads(out)["skipped"]["count"] == 1 and json.loads(out)["predictions"] == []
     assert "missing.png" in refused(capsys, "predict", trained.path, tmp_path / "missing.png")
 
 

@@ -12,7 +12,7 @@ from gradlab.cli import main
 from gradlab.runs import Ensemble
 
 QUIET = {"progress": False, "test": False}
-RANKED = [f"{kind}_{n}" for n in range(1, 6) for kind in ("class", "probability")]
+EACH = [f"probability_{n}" for n in range(10)]
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,16 @@ def test_answers_are_written_as_they_are(runs, digits, tmp_path, capsys):
     said = capsys.readouterr()
     assert f"csv: {file}" in said.out and said.err == ""
     header, *rows = rows_of(file)
-    assert header == ["input", "answer", "probability", *RANKED]
+    assert header == ["input", "answer", "probability", *EACH]
     answers = runs[0].predict([digits])
     assert len(rows) == 3
     for row, answer in zip(rows, answers, strict=True):
         said = answer.answer
-        assert row[:2] == [answer.name, said.label] and row[1] == row[3]
-        assert np.float32(row[2]) == np.float32(said.probability)
-        pairs = list(zip(row[3::2], map(float, row[4::2]), strict=True))
-        assert pairs == [(k, pytest.approx(p, rel=1e-8)) for k, p in said.top]
+        assert row[:2] == [answer.name, said.label] and float(row[2]) == max(map(float, row[3:]))
+        assert np.array_equal(np.float32(row[3:]), said.values)
+        assert [(k, float(row[3 + int(k)])) for k, _ in said.top] == [
+            (k, pytest.approx(p, rel=1e-8)) for k, p in said.top
+        ]
     text = file.read_bytes().decode("utf-8")
     assert "\r" not in text and text.endswith("\n") and '"" ' not in text
     assert [path.name for path in file.parent.iterdir()] == ["answers.txt"]
@@ -82,9 +83,10 @@ def test_a_number_is_a_number_alone(tmp_path, capsys):
     )  # fmt: skip
     main(["predict", str(run.path), str(table), "--csv", str(tmp_path / "p.csv")])
     header, *rows = rows_of(tmp_path / "p.csv")
-    assert header == ["input", "answer"] and len(rows) == 60
+    assert header == ["a", "y", "answer"] and len(rows) == 60
     answers = [answer.answer.number for answer in run.predict([str(table)])]
-    assert [float(row[1]) for row in rows] == pytest.approx(answers, rel=1e-8)
+    assert [float(row[2]) for row in rows] == pytest.approx(answers, rel=1e-8)
+    assert [float(row[0]) for row in rows] == a.tolist()
 
 
 def test_a_folder_is_no_file_to_write(runs, digits, capsys):

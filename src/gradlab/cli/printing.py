@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +16,7 @@ from gradlab.text import one_line, printable
 if TYPE_CHECKING:
     from gradlab.runs.ensemble import Gain
     from gradlab.runs.run import Run
-    from gradlab.tasks.answers import Prediction
+    from gradlab.tasks.answers import Predictions
     from gradlab.tasks.evaluation import Evaluation
 
 
@@ -124,7 +122,7 @@ def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[G
             table(shown.header, shown.rows)
 
 
-def show_answers(answers: Sequence[Prediction], file: Path | None) -> None:
+def show_answers(answers: Predictions, file: Path | None) -> None:
     """A line for each input, and the file they were written into."""
     table(
         ("input", "answer", ""),
@@ -132,20 +130,6 @@ def show_answers(answers: Sequence[Prediction], file: Path | None) -> None:
     )
     if file is not None:
         say(f"csv: {file}")
-
-
-def as_csv(answers: Sequence[Prediction]) -> str:
-    """Predictions as CSV: a header of all columns that any answer has, then a line for each."""
-    rows = [found.cells() for found in answers]
-    header = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        # Nine digits give a float32 back exactly.
-        cells = (row.get(name, "") for name in header)
-        writer.writerow([c if isinstance(c, str) else f"{c:.9g}" for c in cells])
-    return text.getvalue()
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -58,24 +58,30 @@ def predict(
     csv: Annotated[Path | None, Parameter(help="a file to write the answers into")] = None,
     json: Json = False,
 ) -> None:
-    """Predict with a run: one line for each input."""
-    from gradlab import files
+    """Predict with a run: one line for each input. What cannot be read is skipped, and named."""
     from gradlab.runs import load
+    from gradlab.runs.run import NothingRead, said_of
+    from gradlab.tasks.answers import Predictions
 
     if csv is not None and csv.is_dir():
         raise UserError(f"--csv: {csv} is a folder; give the name of a file")
-    answers, notes = load(run, runtime=machine.runtime).predict_noted(inputs)
-    for note in notes:
+    try:
+        answers = load(run, runtime=machine.runtime).predict(inputs, warn=False)
+    except NothingRead as error:
+        answers = Predictions((), error.skipped)
+    for note in (*answers.notes, *said_of(answers.skipped)):
         printing.note(note)
+    if answers.skipped:
+        total = len(answers) + len(answers.skipped)
+        printing.note(f"{len(answers.skipped)} of {total} inputs skipped")
+    if not answers:
+        csv = None
     if csv is not None:
-        files.write_text(csv, printing.as_csv(answers))
-    record = {
-        "run": str(run),
-        "predictions": [answer.to_dict() for answer in answers],
-        "notes": list(notes),
-        "csv": None if csv is None else str(csv),
-    }
+        answers.save(csv)
+    record = {"run": str(run), **answers.to_dict(), "csv": None if csv is None else str(csv)}
     printing.emit(record, json, lambda: printing.show_answers(answers, csv))
+    if not answers:
+        raise SystemExit(1)
 
 
 @app.command(name="list")

@@ -14,29 +14,41 @@ from gradlab import paths
 from gradlab.data.columns import CELLS
 from gradlab.data.tabular import batches
 from gradlab.errors import UserError
-from gradlab.words import some
+from gradlab.words import counted, some
 
 if TYPE_CHECKING:
     import polars as pl
 
 MISSING = ("", "?", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "Null")
 """What people write for a missing value."""
+PARQUET = (".parquet", ".pq")
 
 
-def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def read_rows(path: Path) -> tuple[pl.DataFrame, tuple[str, ...], dict[int, str]]:
+    """As `read_frame`, but rows with too few or too many values are no error.
+
+    They are named by their places (from 0), with how many values they have.
+    """
+    frame, notes = read_frame(path, ragged=True)
+    is_csv = path.suffix.lower() not in PARQUET
+    return frame, notes, _uneven(path, frame.height) if is_csv else {}
+
+
+def read_frame(path: Path, ragged: bool = False) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """A table as it is in the file, missing values as nulls, and notes on how it was read.
 
-    A CSV's columns are all text. UserError when the file is no table or has no rows.
+    A CSV's columns are all text. UserError when the file is no table or has no rows, or a row has
+    more values than there are columns; of `ragged` ones what is too much is left out.
     """
     import polars as pl
 
     notes: tuple[str, ...] = ()
     try:
         paths.regular(path)
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if path.suffix.lower() in PARQUET:
             frame = _read_parquet(path)
         else:
-            frame, notes = _read_csv(path)
+            frame, notes = _read_csv(path, ragged)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except pl.exceptions.NoDataError:
@@ -60,7 +72,7 @@ def _read_parquet(path: Path) -> pl.DataFrame:
         raise UserError(f"{path} is no readable table: the Parquet file is damaged") from None
 
 
-def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def _read_csv(path: Path, ragged: bool) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """A CSV as text: its encoding, separator and decimal sign looked for."""
     import polars as pl
 
@@ -68,7 +80,9 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     separator = usual if usual == "\t" else _separator(data)
     try:
-        frame = pl.read_csv(data, infer_schema=False, separator=separator)
+        frame = pl.read_csv(
+            data, infer_schema=False, separator=separator, truncate_ragged_lines=ragged
+        )
     except pl.exceptions.ComputeError:
         _check_widths(path, data, separator)
         raise
@@ -82,6 +96,29 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
         word = "a tab" if separator == "\t" else repr(separator)
         notes += (f"the columns are separated by {word}",)
     return frame, notes
+
+
+def _uneven(path: Path, count: int) -> dict[int, str]:
+    """The rows of a CSV whose values are not as many as its columns, by their places.
+
+    Empty where its `count` rows cannot be told apart as polars does: nothing is guessed then.
+    """
+    data, _ = _utf8(path)
+    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(data)
+    lines = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=separator)
+    found: dict[int, str] = {}
+    width, place = 0, 0
+    try:
+        for row in lines:
+            if not width:
+                width = len(row)
+            elif width == 1 or any(row):  # else it is blank, and no row
+                if len(row) != width and row:
+                    found[place] = f"it has {counted(len(row), 'value')}, expected {width}"
+                place += 1
+    except csv.Error:
+        return {}
+    return found if place == count else {}
 
 
 def _separator(data: bytes) -> str:

@@ -244,14 +244,14 @@ def numbers(part: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return values, lost
 
 
-def first_text(part: pl.DataFrame) -> int:
-    """The row of the first text of a column that is no number."""
+def rows_of_text(part: pl.DataFrame) -> list[int]:
+    """The rows of a column whose text is no number."""
     import polars as pl
 
     text = pl.nth(0)
     number = text.cast(pl.Float64, strict=False)
     bad = text.is_not_null() & number.is_null() & ~text.is_in(_WORDS)
-    return int(part.select(bad.arg_true().first()).item())
+    return part.select(bad.arg_true()).to_series().to_list()
 
 
 def _long(part: pl.DataFrame) -> pl.DataFrame:

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from gradlab.config import Recipe, Runtime, validate
 from gradlab.data import Schema, Split
+from gradlab.data.fields.base import Skipped
 from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
 from gradlab.runs.make import learnt_from, make
-from gradlab.tasks.answers import Prediction
+from gradlab.tasks.answers import Prediction, Predictions
 from gradlab.tasks.base import Own, Task
 from gradlab.tasks.evaluation import Evaluation
 from gradlab.text import printable
+from gradlab.words import shown
 
 HELD = ("arrays", "data frame")
 """Names of datasets that are held in Python: no path leads to them."""
@@ -190,37 +195,55 @@ class Run:
         """Metrics on a split; reading test is recorded in the run."""
         return self.details(split).metrics
 
-    def read(self, inputs: Sequence[Any] | Any) -> tuple[Split, tuple[str, ...]]:
-        """New inputs as columns of the schema's inputs, and notes on what was converted.
+    def read(self, inputs: Sequence[Any] | Any) -> NewInputs:
+        """New inputs as columns of the schema's inputs; what cannot be read is skipped.
 
         Inputs without a name are numbered, from 1. For a network of several inputs each one is a
-        dictionary by field name.
+        dictionary by field name. UserError for what is no such input at all, `NothingRead` where
+        all of them were skipped.
         """
         items: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-        columns: dict[str, Any] = {}
-        names: tuple[str, ...] = ()
-        notes: list[str] = []
         several = len(self.schema.inputs) > 1
-        for name, field in self.schema.inputs.items():
-            found = field.read([item[name] for item in items] if several else items)
-            columns[name] = found.column
-            notes += found.column.notes
-            names = names or found.names
-        ids = tuple(given or str(number) for number, given in enumerate(names, 1))
-        return Split(columns, ids), tuple(dict.fromkeys(notes))
+        found = {
+            name: field.read([item[name] for item in items] if several else items)
+            for name, field in self.schema.inputs.items()
+        }
+        first = next(iter(found.values()))
+        bad = {one.place: one for part in found.values() for one in part.skipped}
+        skipped = tuple(
+            one._replace(name=one.name or str(place + 1)) for place, one in sorted(bad.items())
+        )
+        every = np.arange(len(first.names) + len(first.skipped))
+        if len(skipped) == len(every):
+            raise NothingRead(skipped)
+        columns: dict[str, Any] = {}
+        names: dict[int, str] = {}
+        for name, part in found.items():
+            there = np.delete(every, [one.place for one in part.skipped])
+            kept = np.flatnonzero(~np.isin(there, list(bad)))
+            # What one field of an example lacks, the others are without.
+            columns[name] = part.column if len(kept) == len(there) else part.column.take(kept)
+            names = names or {int(there[n]): part.names[n] for n in kept}
+        ids = tuple(given or str(place + 1) for place, given in names.items())
+        notes = dict.fromkeys(note for part in found.values() for note in part.column.notes)
+        return NewInputs(
+            Split(columns, ids), tuple(notes), skipped, () if several else first.tables
+        )
 
-    def predict(self, inputs: Sequence[Any] | Any) -> list[Prediction]:
-        """Answers for images (paths, folders, arrays, PIL), or rows (a CSV path, dicts)."""
-        return self.predict_noted(inputs)[0]
+    def predict(self, inputs: Sequence[Any] | Any, *, warn: bool = True) -> Predictions:
+        """Answers for images (paths, folders, arrays, PIL), or rows (a CSV path, dicts, a data
+        frame of polars or pandas).
 
-    def predict_noted(
-        self, inputs: Sequence[Any] | Any
-    ) -> tuple[list[Prediction], tuple[str, ...]]:
-        """As `predict`, and notes on what was converted to what the network was trained on."""
-        split, notes = self.read(inputs)
+        An input that cannot be read is skipped: `skipped` of what is returned names it, and a
+        warning of Python's does, unless `warn` is off. Errors as of `read`.
+        """
+        given = self.read(inputs)
+        if given.skipped and warn:
+            warnings.warn("\n".join(said_of(given.skipped)), stacklevel=2)
         with self.task.setup.applied():
-            answers = self.task.predict(split)
-        return [Prediction(*pair) for pair in zip(split.ids, answers, strict=True)], notes
+            answers = self.task.predict(given.split)
+        found = [Prediction(*pair) for pair in zip(given.split.ids, answers, strict=True)]
+        return Predictions(found, given.skipped, given.notes, given.tables)
 
     def _check_code(self) -> None:
         """UserError for a network in a file that came with the run.
@@ -257,6 +280,30 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+
+@dataclass(frozen=True)
+class NewInputs:
+    """New inputs as a network takes them: columns by field name, notes on what was converted, and
+    what was skipped. `tables` as of `Inputs`."""
+
+    split: Split
+    notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    tables: tuple[Any, ...] = ()
+
+
+class NothingRead(UserError):
+    """None of the new inputs can be read; `skipped` says why."""
+
+    def __init__(self, skipped: Sequence[Skipped]) -> None:
+        self.skipped = tuple(skipped)
+        super().__init__("\n".join(["none of the inputs can be read:", *said_of(skipped)]))
+
+
+def said_of(skipped: Sequence[Skipped]) -> tuple[str, ...]:
+    """A line for each of the first that were skipped, and how many there are beside."""
+    return shown([f"skipped {one.name}: {one.reason}" for one in skipped])
 
 
 def open_run(

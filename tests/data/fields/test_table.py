@@ -427,6 +427,25 @@ def test_new_rows_of_several_kinds(field: Table, tmp_path: Path) -> None:
     assert found.column.notes == (f"{csv}: the columns are separated by ';'",)
 
 
+def test_rows_that_are_broken_are_skipped_with_their_places(field: Table, tmp_path: Path) -> None:
+    path = written(
+        tmp_path, 'size,colour\n1,red\nbig,red\n\n3\n3,blue\n1,red,2\n"1",\n,\n"3","a,""b"\n'
+    )
+    given = [{"size": 1}, {"size": 3, "colour": "blue"}, {"size": [1], "colour": "red"}]
+    found = field.read([path, *given])
+    assert found.names == ("1", "4", "6", "7", "3")
+    assert found.column[:].tolist() == [ROWS[0], ROWS[1], [-1, 0, 0, 0], [1, 0, 0, 0], ROWS[1]]
+    assert found.skipped == (
+        ("2", f"{path}: size is 'big', expected a number", 1),
+        ("3", f"{path}: it has 1 value, expected 2", 2),
+        ("5", f"{path}: it has 3 values, expected 2", 4),
+        ("2", "the rows given: lacks the columns colour; it has size", 7),
+        ("4", "the rows given: size is '[1]', expected a number", 9),
+    )
+    assert [table.height for table in found.tables] == [7, 3]
+    assert found.tables[0]["size"].to_list() == ["1", "big", "3", "3", "1", "1", "3"]
+
+
 def test_new_rows_that_do_not_fit(field: Table, tmp_path: Path) -> None:
     def refused(words: str, *items: Any) -> None:
         with pytest.raises(UserError, match=words):
@@ -435,16 +454,6 @@ def test_new_rows_that_do_not_fit(field: Table, tmp_path: Path) -> None:
     refused(
         r"new\.csv lacks the columns size; it has colour, y",
         written(tmp_path, "colour,y\nred,a\n"),
-    )
-    rows = [{"size": 1, "colour": "red"}, {"size": 1}]
-    refused("row 2 lacks the columns colour", *rows)
-    refused(
-        "size is 'big' in row 2: expected a number",
-        written(tmp_path, "size,colour\n1,red\nbig,red\n"),
-    )
-    refused(
-        r"rows given: size is '\[1\]' in row 2: expected a number",
-        *({"size": size, "colour": "red"} for size in (1, [1])),
     )
     refused("at least one row")
     refused(r"absent\.csv cannot be read", tmp_path / "absent.csv")

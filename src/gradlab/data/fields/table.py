@@ -7,9 +7,10 @@ categories are learnt from the training split; the other splits and new rows fol
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,8 +21,8 @@ from torch import Tensor
 from gradlab.data import tabular
 from gradlab.data.columns import Column, Dense, Frame, joined
 from gradlab.data.fields import fields
-from gradlab.data.fields.base import Checked, Field, Inputs, Issue
-from gradlab.data.frames import clean, given_frame, read_frame
+from gradlab.data.fields.base import Checked, Field, Inputs, Issue, Skipped
+from gradlab.data.frames import clean, given_frame, read_rows
 from gradlab.data.tabular import TableColumn
 from gradlab.errors import UserError
 from gradlab.words import SHOWN, shown, some
@@ -96,14 +97,26 @@ class Table(Field):
         """CSV, TSV or Parquet files, data frames, or a dictionary for each row.
 
         Other columns, such as the target, may be there or not. The rows of a file are named by
-        their numbers, from 1. UserError names columns that are missing, and text where a number
-        should be.
+        their numbers, from 1. Rows with too few or too many values, and with text where a number
+        should be, are skipped. UserError names columns that are missing.
         """
-        given = list(self._given(items))
-        if not given:
+        columns: list[Dense] = []
+        names: list[str] = []
+        skipped: list[Skipped] = []
+        tables: list[pl.DataFrame] = []
+        for rows in self._given(items):
+            column, bad = self._read(rows)
+            place = len(names) + len(skipped)
+            for row, number in enumerate(map(str, rows.numbers)):
+                if row in bad:
+                    skipped.append(Skipped(number, f"{rows.where}: {bad[row]}", place + row))
+                else:
+                    names.append(number)
+            columns.append(column)
+            tables.append(rows.frame)
+        if not columns:
             raise UserError("there is nothing to predict: expected at least one row")
-        names = tuple(str(number) for rows in given for number in rows.numbers)
-        return Inputs(joined([self._read(rows) for rows in given]), names)
+        return Inputs(joined(columns), tuple(names), tuple(skipped), tuple(tables))
 
     def _given(self, items: Sequence[Any]) -> Iterator[_Rows]:
         for is_row, group in groupby(enumerate(items, 1), lambda item: isinstance(item[1], dict)):
@@ -113,40 +126,50 @@ class Table(Field):
             for number, item in group:
                 where = f"input {number}"
                 notes: tuple[str, ...] = ()
+                uneven: dict[int, str] = {}
                 if isinstance(item, str | os.PathLike):
                     where = str(item)
-                    frame, notes = read_frame(Path(item).expanduser())
+                    frame, notes, uneven = read_rows(Path(item).expanduser())
                 else:
                     frame = given_frame(item, where)
                 self._has_columns(frame.columns, where)
-                yield _Rows(frame, where, range(1, frame.height + 1), notes)
+                yield _Rows(frame, where, range(1, frame.height + 1), notes, uneven)
 
     def _dictionaries(self, rows: dict[int, dict[str, Any]]) -> _Rows:
         """As text, as a CSV would have them, so that both are read alike."""
         import polars as pl
 
-        for number, row in rows.items():
-            self._has_columns(row, f"row {number}")
+        keys = (
+            *(column.name for column in self.columns),
+            *(key for row in rows.values() for key in row),
+        )
         texts = [
             pl.Series(
-                column.name,
-                [None if (v := row[column.name]) is None else str(v) for row in rows.values()],
+                key,
+                [None if (v := row.get(key)) is None else str(v) for row in rows.values()],
                 pl.String,
             )
-            for column in self.columns
+            for key in dict.fromkeys(keys)
         ]
-        return _Rows(clean(texts), "the rows given", list(rows))
+        lacking = {place: self._absent(row) for place, row in enumerate(rows.values())}
+        uneven = {place: absent for place, absent in lacking.items() if absent}
+        return _Rows(clean(texts), "the rows given", list(rows), uneven=uneven)
 
-    def _has_columns(self, found: Any, where: str) -> None:
-        known = set(found)
-        absent = [column.name for column in self.columns if column.name not in known]
+    def _has_columns(self, found: Iterable[str], where: str) -> None:
+        absent = self._absent(found)
         if absent:
-            raise UserError(
-                f"{where} lacks the columns {some(absent, SHOWN)}; "
-                f"it has {some(map(str, found), SHOWN)}"
-            )
+            raise UserError(f"{where} {absent}")
 
-    def _read(self, rows: _Rows) -> Dense:
+    def _absent(self, found: Iterable[str]) -> str:
+        """Which columns are not among those found, in words; "" when all are there."""
+        known = dict.fromkeys(map(str, found))
+        absent = [column.name for column in self.columns if column.name not in known]
+        if not absent:
+            return ""
+        return f"lacks the columns {some(absent, SHOWN)}; it has {some(known, SHOWN)}"
+
+    def _read(self, rows: _Rows) -> tuple[Dense, dict[int, str]]:
+        """The rows that can be read; of the others, by their places, why not."""
         schema = rows.frame.schema
         for column in self.columns:
             if not tabular.is_plain(schema[column.name]):
@@ -155,16 +178,16 @@ class Table(Field):
                     f"{'numbers' if column.kind == 'number' else 'text'}"
                 )
         raw = Frame(rows.frame)
-        x, bad = tabular.encode(self.columns, raw)
-        if bad.any():
-            name = self.columns[np.flatnonzero(bad)[0]].name
+        x, texts = tabular.encode(self.columns, raw)
+        bad = dict(rows.uneven)
+        for index in np.flatnonzero(texts).tolist():
+            name = self.columns[index].name
             place = raw.base.columns.index(name)
-            row = tabular.first_text(raw.part([place]))
-            raise UserError(
-                f"{rows.where}: {name} is {raw.base[row, place]!r} in row {rows.numbers[row]}: "
-                "expected a number"
-            )
-        return Dense(x, notes=tuple(f"{rows.where}: {note}" for note in rows.notes))
+            for row in tabular.rows_of_text(raw.part([place])):
+                bad.setdefault(row, f"{name} is {raw.base[row, place]!r}, expected a number")
+        if bad:
+            x = np.delete(x, list(bad), axis=0)
+        return Dense(x, notes=tuple(f"{rows.where}: {note}" for note in rows.notes)), bad
 
     def issues(self, raw: Mapping[str, Column]) -> Checked:
         """Columns that are constant or mostly lack values, and the share that each lacks."""
@@ -204,12 +227,16 @@ class Table(Field):
 
 
 class _Rows(NamedTuple):
-    """New rows as they were read, where they came from, and their numbers there."""
+    """New rows as they were read, where they came from, and their numbers there.
+
+    `uneven` says of rows (by their places) that they have too few values or too many.
+    """
 
     frame: pl.DataFrame
     where: str
     numbers: Sequence[int]
     notes: tuple[str, ...] = ()
+    uneven: Mapping[int, str] = MappingProxyType({})
 
 
 def _noted(notes: list[str], what: str) -> tuple[str, ...]:

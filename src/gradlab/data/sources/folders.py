@@ -27,7 +27,7 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.image_cache import MUCH, decoded
 from gradlab.data.kinds import IMAGES
-from gradlab.data.listing import Listing, opened
+from gradlab.data.listing import Listing, in_words, opened
 from gradlab.errors import UserError
 from gradlab.text import quoted
 from gradlab.words import shown, some
@@ -131,7 +131,7 @@ def arrange(
     """
     where, images = listing.where, listing.images
     if not images:
-        found = _counted(listing.others) or "nothing"
+        found = in_words(listing.others) or "nothing"
         raise UserError(
             f"{where} holds no image (found: {found}). {_EXPECTED} "
             f"Kinds that are read: {' '.join(IMAGES)}"
@@ -159,7 +159,7 @@ def arrange(
     ]
     notes = [f"left out, in no class folder: {some(stray)}"] if stray else []
     if listing.others:
-        notes.append(f"left out, no images: {_counted(listing.others)}")
+        notes.append(f"left out, no images: {in_words(listing.others)}")
     names: dict[SplitName, set[str]] = {split: set() for split in SPLITS}
     for parts in listing.folders:
         if len(parts) == depth + 1:
@@ -235,10 +235,6 @@ def _splits(listing: Listing, least: int = 2) -> dict[str, SplitName]:
             f"{some(sorted(tops - set(found)))}: move those elsewhere. {_EXPECTED}"
         )
     return found
-
-
-def _counted(others: Counter[str]) -> str:
-    return ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
 
 
 def _inside(listing: Listing) -> Listing:
