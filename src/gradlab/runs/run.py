@@ -303,7 +303,7 @@ class NothingRead(UserError):
 
 def said_of(skipped: Sequence[Skipped]) -> tuple[str, ...]:
     """A line for each of the first that were skipped, and how many there are beside."""
-    return shown([f"skipped {one.name}: {one.reason}" for one in skipped])
+    return shown([f"input {one.name} skipped: {one.reason}" for one in skipped])
 
 
 def open_run(
