@@ -121,8 +121,10 @@ class DataConfig(Config):
     channels: Annotated[Literal[0, 1, 3], BeforeValidator(_typed)] = Field(
         0, description="1 grey, 3 colour (0: as they are)"
     )
-    unreadable: Literal["refuse", "skip"] = Field(
-        "refuse", description="what becomes of images that cannot be read"
+    unreadable: Literal["skip", "any", "refuse"] = Field(
+        "skip",
+        description="images that cannot be read (skip: left out, but more than a tenth of all is "
+        "refused; any: left out, however many; refuse: none may be there)",
     )
     augment: Augment = Field(Augment(), description="random changes of the training images")
 

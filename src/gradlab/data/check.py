@@ -111,7 +111,7 @@ def check(config: DataConfig) -> Report:
 def _read(config: DataConfig, issues: list[Issue]) -> tuple[Source | None, bool]:
     """The dataset as far as it can be read, and whether that is with what is asked for."""
     named = config.name in datasets
-    told = config.model_copy(update={"unreadable": "skip"})
+    told = config.model_copy(update={"unreadable": "any"})
     bare = told.model_copy(update={"target_kind": "none", "target": None})
     is_table = not named and kind_of(config.name) == "table"
     if is_table and config.target is None and config.target_kind != "none":

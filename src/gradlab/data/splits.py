@@ -8,6 +8,7 @@ patient, a shop, a camera on one side); or by time (the last ones held out). A p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,9 +24,7 @@ def finish(source: Source, config: DataConfig) -> Dataset:
     dataset = encode(source, parts)
     known = len(source.notes)
     notes = (*dataset.notes[:known], *cut, *dataset.notes[known:])
-    return Dataset(
-        dataset.name, dataset.schema, dataset.splits, dataset.fingerprint, notes, dataset.order
-    )
+    return replace(dataset, notes=notes)
 
 
 def complete(source: Source, config: DataConfig) -> tuple[Parts, tuple[str, ...]]:
