@@ -96,7 +96,8 @@ def show_run(run: Run) -> None:
 
 def show_baselines(baselines: dict[str, dict[str, dict[str, float]]]) -> None:
     """A line for each baseline, with its figures on the split that counts."""
-    split = next((name for name in ("test", "val", "train") if name in baselines), None)
+    known = [name for name in ("test", "val", "train") if name in baselines]
+    split = next(iter([*known, *baselines]), None)
     for name, figures in baselines[split].items() if split else ():
         shown = ", ".join(
             f"{key} {metric(key, value)}" for key, value in figures.items() if key != "loss"

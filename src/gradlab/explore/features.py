@@ -20,12 +20,12 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.kinds import kind_of
+from gradlab.data.new import said_of
 from gradlab.data.npz import read_npz
 from gradlab.data.sources import source
 from gradlab.data.sources.folders import SPLIT_FOLDERS
 from gradlab.errors import UserError
 from gradlab.runs import Ensemble, Run, load
-from gradlab.runs.run import said_of
 from gradlab.tasks.activations import Pool, activations
 from gradlab.tasks.evaluation import Table
 

@@ -9,27 +9,26 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from gradlab.config import Recipe, Runtime, validate
-from gradlab.data import Schema, Split
-from gradlab.data.fields.base import Skipped
+from gradlab.data import Dataset, Schema
+from gradlab.data.new import NewExamples, labelled, said_of, together
 from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
 from gradlab.runs.make import learnt_from, make
 from gradlab.tasks.answers import Prediction, Predictions
 from gradlab.tasks.base import Own, Task
-from gradlab.tasks.evaluation import Evaluation
+from gradlab.tasks.evaluation import Evaluation, OnNew
 from gradlab.text import printable
-from gradlab.words import shown
 
+_NEW = "new data"
 HELD = ("arrays", "data frame")
 """Names of datasets that are held in Python: no path leads to them."""
 
@@ -172,6 +171,39 @@ class Run:
             "best_epoch": end.get("best_epoch"),
         }
 
+    def details_on(self, data: Any) -> Evaluation:
+        """The evaluation of data that this run has never seen, with the run's own fields.
+
+        `data`: a table (a path, a data frame of polars or pandas) with the column that was the
+        target, a folder or archive of class folders, or arrays x and y (.npz, or a pair). Nothing
+        is learnt from it, and no split of the run is read but train, which the baselines learn
+        from. What cannot be read, lacks its target or is of an unknown class is left out; the part
+        `OnNew` says so.
+        """
+        if "dataset" not in self.task.serves:
+            raise UserError(
+                f"{self.path}: the task {self.recipe.task.name!r} learns from no examples, so it "
+                "cannot be evaluated on some: leave --data out"
+            )
+        found = labelled(data, self.schema)
+        splits: Any = {_NEW: found.split}
+        notes = list(found.notes)
+        try:
+            splits["train"] = self.dataset.split("train")
+        except UserError as error:
+            notes.append(f"no baselines: {error}")
+        task = self.task.on(Dataset(str(data), self.schema, splits, ""))
+        with task.setup.applied():
+            evaluation = task.details(_NEW)
+            guessed = task.baselines([_NEW]) if "train" in splits else {}
+        left_out = tuple((one.name, one.reason) for one in found.skipped)
+        part = OnNew(len(found.split), left_out, tuple(notes))
+        return replace(
+            evaluation,
+            parts=(*evaluation.parts, part),
+            baselines=guessed.get(_NEW, {}),
+        )
+
     def details(self, split: str = "test") -> Evaluation:
         """The evaluation of a split with its findings; reading test is recorded in the run."""
         if self.task.dataset is None:
@@ -191,11 +223,14 @@ class Run:
             note = f"note: {self.path} cannot be written: it does not record that test was read"
             print(printable(note), file=sys.stderr)
 
-    def evaluate(self, split: str = "test") -> dict[str, float]:
-        """Metrics on a split; reading test is recorded in the run."""
-        return self.details(split).metrics
+    def evaluate(self, split: str = "test", data: Any = None) -> dict[str, float]:
+        """Metrics on a split, or on `data` of one's own (see `details_on`).
 
-    def read(self, inputs: Sequence[Any] | Any) -> NewInputs:
+        Reading test is recorded in the run; new data are no split of it.
+        """
+        return (self.details(split) if data is None else self.details_on(data)).metrics
+
+    def read(self, inputs: Sequence[Any] | Any) -> NewExamples:
         """New inputs as columns of the schema's inputs; what cannot be read is skipped.
 
         Inputs without a name are numbered, from 1. For a network of several inputs each one is a
@@ -208,27 +243,8 @@ class Run:
             name: field.read([item[name] for item in items] if several else items)
             for name, field in self.schema.inputs.items()
         }
-        first = next(iter(found.values()))
-        bad = {one.place: one for part in found.values() for one in part.skipped}
-        skipped = tuple(
-            one._replace(name=one.name or str(place + 1)) for place, one in sorted(bad.items())
-        )
-        every = np.arange(len(first.names) + len(first.skipped))
-        if len(skipped) == len(every):
-            raise NothingRead(skipped)
-        columns: dict[str, Any] = {}
-        names: dict[int, str] = {}
-        for name, part in found.items():
-            there = np.delete(every, [one.place for one in part.skipped])
-            kept = np.flatnonzero(~np.isin(there, list(bad)))
-            # What one field of an example lacks, the others are without.
-            columns[name] = part.column if len(kept) == len(there) else part.column.take(kept)
-            names = names or {int(there[n]): part.names[n] for n in kept}
-        ids = tuple(given or str(place + 1) for place, given in names.items())
-        notes = dict.fromkeys(note for part in found.values() for note in part.column.notes)
-        return NewInputs(
-            Split(columns, ids), tuple(notes), skipped, () if several else first.tables
-        )
+        read = together(found)
+        return replace(read, tables=()) if several else read
 
     def predict(self, inputs: Sequence[Any] | Any, *, warn: bool = True) -> Predictions:
         """Answers for images (paths, folders, arrays, PIL), or rows (a CSV path, dicts, a data
@@ -280,30 +296,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
-
-
-@dataclass(frozen=True)
-class NewInputs:
-    """New inputs as a network takes them: columns by field name, notes on what was converted, and
-    what was skipped. `tables` as of `Inputs`."""
-
-    split: Split
-    notes: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-    tables: tuple[Any, ...] = ()
-
-
-class NothingRead(UserError):
-    """None of the new inputs can be read; `skipped` says why."""
-
-    def __init__(self, skipped: Sequence[Skipped]) -> None:
-        self.skipped = tuple(skipped)
-        super().__init__("\n".join(["none of the inputs can be read:", *said_of(skipped)]))
-
-
-def said_of(skipped: Sequence[Skipped]) -> tuple[str, ...]:
-    """A line for each of the first that were skipped, and how many there are beside."""
-    return shown([f"input {one.name} skipped: {one.reason}" for one in skipped])
 
 
 def open_run(

@@ -7,10 +7,11 @@ parts, each with a state of its own; the state of the task is the model's weight
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -275,6 +276,12 @@ class Task(ABC):
             part.load_state(state[name])
 
     # evaluation
+
+    def on(self, dataset: Dataset) -> Self:
+        """The same network and weights, with other examples."""
+        other = copy.copy(self)
+        other.dataset, other._in_order = dataset, {}
+        return other
 
     def load_weights(self, state: dict[str, Any]) -> None:
         """Take only the model's weights; UserError names what does not fit."""

@@ -76,10 +76,14 @@ class Part(ABC):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of a split and the findings about it."""
+    """The metrics of a split and the findings about it.
+
+    `baselines` are those of new examples, by name; those of a split stand in its run.
+    """
 
     metrics: dict[str, float]
     parts: tuple[Part, ...] = ()
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -87,6 +91,25 @@ class Evaluation:
         for part in self.parts:
             found |= part.to_dict()
         return found
+
+
+@dataclass(frozen=True)
+class OnNew(Part):
+    """How many new examples were evaluated, and which were left out (name and reason)."""
+
+    count: int
+    left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    title = "New data"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts, names and reasons."""
+        left_out = [{"input": name, "reason": reason} for name, reason in self.left_out]
+        return {
+            "examples": self.count,
+            "skipped": {"count": len(left_out), "inputs": left_out},
+            "notes": list(self.notes),
+        }
 
 
 class Collector(ABC):

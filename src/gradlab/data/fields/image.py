@@ -115,8 +115,8 @@ class Image(Field):
         form, channels = (self.height, self.width), self.channels
         for kind, group in groupby(enumerate(items, 1), lambda item: _kind(item[1])):
             if kind == "path":
-                named = [(given, *image_files(given)) for _, given in group]
-                files = [decode.ImageFile.at(path) for _, found, _ in named for path in found]
+                named = [(given, *_files(given)) for _, given in group]
+                files = [file for _, found, _ in named for file in found]
                 x, looks = decode.decode_all(files, decode.survey(files), form, channels)
                 left = [
                     f"{where}: left out, no images: {in_words(o)}" for where, _, o in named if o
@@ -228,7 +228,17 @@ def image_files(given: str | os.PathLike[str]) -> tuple[list[Path], Counter[str]
     return found, others
 
 
+def _files(given: Any) -> tuple[list[decode.ImageFile], Counter[str]]:
+    """As `image_files`, ready to be opened."""
+    if isinstance(given, decode.ImageFile):
+        return [given], Counter()
+    found, others = image_files(given)
+    return [decode.ImageFile.at(path) for path in found], others
+
+
 def _kind(item: Any) -> str:
+    if isinstance(item, decode.ImageFile):
+        return "path"
     if isinstance(item, str | os.PathLike):
         return "array" if kind_of(item) == "arrays" else "path"
     return "picture" if isinstance(item, PIL.Image.Image) else "array"

@@ -11,8 +11,10 @@ An archive of the same (.zip, .tar, .tar.gz, .tar.xz) is read as it is.
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,26 @@ def _checked(looks: Sequence[Look]) -> Checked:
         "unreadable": broken,
     }
     return Checked(facts, issues)
+
+
+def class_folders(path: Path) -> tuple[list[str], list[ImageFile], tuple[str, ...]]:
+    """Classes and images of a folder or archive, of any number of classes and all splits; notes.
+
+    UserError where the images lie in no class folders.
+    """
+    with opened(path) as found:
+        listing = found if path.is_dir() else _inside(found)
+        items, notes = arrange(listing, classes=False)
+        if not all(label for _, label, _ in items):
+            raise UserError(f"{path}: the images lie in no class folder. {_EXPECTED}")
+        files = [file if file.path else _held(file) for _, _, file in items]
+    return [label for _, label, _ in items], files, notes
+
+
+def _held(file: ImageFile) -> ImageFile:
+    """A file of an archive that is closed later."""
+    with file.open() as stream:
+        return ImageFile(file.name, partial(io.BytesIO, stream.read()))
 
 
 def arrange(
