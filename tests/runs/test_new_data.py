@@ -74,7 +74,7 @@ def test_what_cannot_be_evaluated_is_named_and_left_out(table, tmp_path, capsys)
     texts[1][0], texts[2][2], texts[4][2], texts[5][2] = "big", "maybe", "", "maybe"
     with (tmp_path / "new.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([frame.columns, *texts[:6], texts[6][:2], texts[7]])
-    code, out, err = run(capsys, "eval", found.path, "--data", tmp_path / "new.csv", "--json")
+    _, out, err = run(capsys, "eval", found.path, "--data", tmp_path / "new.csv", "--json")
     record = json.loads(out)
     assert record["examples"] == 3
     assert [

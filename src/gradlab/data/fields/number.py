@@ -16,7 +16,6 @@ from gradlab.data.fields.base import Field, Inputs, Skipped
 from gradlab.errors import UserError
 from gradlab.text import brief
 
-
 _LARGEST = float(np.finfo(np.float32).max)
 
 
