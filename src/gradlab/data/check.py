@@ -16,7 +16,7 @@ import numpy as np
 from gradlab.config import DataConfig
 from gradlab.data.dataset import SPLITS, RowNumbers, Source, SplitName
 from gradlab.data.fields.base import Field, Issue
-from gradlab.data.kinds import kind_of
+from gradlab.data.kinds import kind_of, table_files
 from gradlab.data.sources import datasets, source
 from gradlab.data.splits import content, finish
 from gradlab.errors import UnknownName, UserError
@@ -113,7 +113,7 @@ def _read(config: DataConfig, issues: list[Issue]) -> tuple[Source | None, bool]
     named = config.name in datasets
     told = config.model_copy(update={"unreadable": "skip"})
     bare = told.model_copy(update={"target_kind": "none", "target": None})
-    is_table = not named and kind_of(config.name) == "table"
+    is_table = not named and (kind_of(config.name) == "table" or bool(table_files(config.name)))
     if is_table and config.target is None and config.target_kind != "none":
         told = bare
     try:

@@ -8,7 +8,7 @@ import csv
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradlab import paths
 from gradlab.data.columns import CELLS
@@ -19,14 +19,18 @@ from gradlab.words import some
 if TYPE_CHECKING:
     import polars as pl
 
+Header = Literal["first", "none"]
+"""Whether the first line of a CSV holds the names of its columns."""
+
 MISSING = ("", "?", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "Null")
 """What people write for a missing value."""
 
 
-def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def read_frame(path: Path, header: Header = "first") -> tuple[pl.DataFrame, tuple[str, ...]]:
     """A table as it is in the file, missing values as nulls, and notes on how it was read.
 
-    A CSV's columns are all text. UserError when the file is no table or has no rows.
+    A CSV's columns are all text; without a header they are called column_1, column_2, ...
+    UserError when the file is no table or has no rows.
     """
     import polars as pl
 
@@ -36,19 +40,23 @@ def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
         if path.suffix.lower() in (".parquet", ".pq"):
             frame = _read_parquet(path)
         else:
-            frame, notes = _read_csv(path)
+            frame, notes = _read_csv(path, header == "first")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except pl.exceptions.NoDataError:
-        raise UserError(f"{path} is empty: expected a line of column names, then rows") from None
+        raise UserError(f"{path} is empty: expected {_expected(header)}") from None
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UserError(f"{path} is no readable table: {reason}") from None
     if frame.is_empty():
-        raise UserError(f"{path} holds no rows: expected a line of column names, then rows")
+        raise UserError(f"{path} holds no rows: expected {_expected(header)}")
     columns = frame.get_columns()
     del frame  # of its columns, too, not all are to be in memory twice
     return clean(columns), notes
+
+
+def _expected(header: Header) -> str:
+    return "a line of column names, then rows" if header == "first" else "rows"
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
@@ -60,15 +68,15 @@ def _read_parquet(path: Path) -> pl.DataFrame:
         raise UserError(f"{path} is no readable table: the Parquet file is damaged") from None
 
 
-def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """A CSV as text: its encoding, separator and decimal sign looked for."""
+def _read_csv(path: Path, has_header: bool) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """A CSV as text: its encoding and separator looked for."""
     import polars as pl
 
     data, notes = _utf8(path)
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     separator = usual if usual == "\t" else _separator(data)
     try:
-        frame = pl.read_csv(data, infer_schema=False, separator=separator)
+        frame = pl.read_csv(data, has_header=has_header, infer_schema=False, separator=separator)
     except pl.exceptions.ComputeError:
         _check_widths(path, data, separator)
         raise
@@ -76,8 +84,6 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     if frame.width > 1:  # a blank line is read as a row without any value
         blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
         frame = frame.filter(~blank) if blank.any() else frame
-    if separator == ";":  # where it separates, a comma often is the decimal sign
-        frame = frame.with_columns(pl.all().str.replace(r"^\s*(-?\d+),(\d+)\s*$", "$1.$2"))
     if separator != usual:
         word = "a tab" if separator == "\t" else repr(separator)
         notes += (f"the columns are separated by {word}",)
@@ -127,8 +133,8 @@ def _check_widths(path: Path, data: bytes, separator: str) -> None:
             width = width or len(row)
             if len(row) > width:
                 raise UserError(
-                    f"{path}: line {lines.line_num} has {len(row)} values, the line of column "
-                    f"names has {width}: quote values that hold the separator ({separator!r})"
+                    f"{path}: line {lines.line_num} has {len(row)} values, the first line has "
+                    f"{width}: quote values that hold the separator ({separator!r})"
                 )
 
 

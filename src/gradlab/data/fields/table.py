@@ -50,6 +50,9 @@ class Table(Field):
     baseline = "linear"
 
     type: Literal["table"] = "table"
+    header: Literal["first", "none"] = Described(
+        "first", description="a CSV's line of column names"
+    )
     columns: tuple[TableColumn, ...] = Described((), description="those that are read, in order")
     left_out: tuple[tuple[str, str], ...] = Described((), description="the others, and why")
 
@@ -79,6 +82,7 @@ class Table(Field):
         """
         learnt = list(zip(raw.base.columns, tabular.learn(raw), strict=True))
         found = Table(
+            header=self.header,
             columns=tuple(column for _, column in learnt if isinstance(column, TableColumn)),
             left_out=tuple((name, reason) for name, reason in learnt if isinstance(reason, str)),
         )
@@ -143,7 +147,7 @@ class Table(Field):
                 notes: tuple[str, ...] = ()
                 if isinstance(item, str | os.PathLike):
                     where = str(item)
-                    frame, notes = read_frame(Path(item).expanduser())
+                    frame, notes = read_frame(Path(item).expanduser(), self.header)
                 else:
                     frame = given_frame(item, where)
                 self._has_columns(frame.columns, where)

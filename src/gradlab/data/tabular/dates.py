@@ -109,12 +109,16 @@ def read(texts: pl.Series, way: str) -> np.ndarray:
     if "%d" not in way:  # a month: its first day
         date, way = date + " 1", way + " %d"
     days = date.str.to_date(way, strict=False, exact=True)
-    clock = [part.str.replace(",", ".").cast(pl.Float64).fill_null(0) for part in (hour, minute, second)]
+    clock = [
+        part.str.replace(",", ".").cast(pl.Float64).fill_null(0) for part in (hour, minute, second)
+    ]
     hours = clock[0].to_numpy() + clock[1].to_numpy() / 60 + clock[2].to_numpy() / 3600
     is_half = half.is_not_null().to_numpy()
     late = (half.str.to_lowercase() == "p").fill_null(False).to_numpy()
     hours = np.where(is_half, hours % 12 + 12 * late, hours)
-    found: np.ndarray = days.cast(pl.Int32).cast(pl.Float64).fill_null(np.nan).to_numpy() + hours / 24
+    found: np.ndarray = (
+        days.cast(pl.Int32).cast(pl.Float64).fill_null(np.nan).to_numpy() + hours / 24
+    )
     return found
 
 
@@ -160,6 +164,7 @@ def part_of(days: np.ndarray, name: str, last: float) -> np.ndarray:
     whole = np.floor(known)
     date = whole.astype(np.int64).astype("datetime64[D]")
     month = date.astype("datetime64[M]")
+    found: np.ndarray
     if name == "year":
         found = date.astype("datetime64[Y]").astype(np.int64) + 1970
     elif name == "month":
@@ -187,7 +192,7 @@ def learn(name: str, days: np.ndarray, way: str, note: str) -> TableColumn | str
     for part in PARTS:
         values = part_of(known, part, last)
         if values.min() != values.max():
-            parts.append(DatePart(name=part, mean=float(values.mean()), std=float(values.std())))  # type: ignore[arg-type]
+            parts.append(DatePart(name=part, mean=float(values.mean()), std=float(values.std())))
     made = ", ".join(part.name for part in parts)
     made = made.replace("days", "days since the last in train")
     return TableColumn(

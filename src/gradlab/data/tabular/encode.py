@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 Put = Callable[[np.ndarray, np.ndarray, Sequence[TableColumn], "pl.DataFrame"], np.ndarray]
-"""Fills in what is kept of some columns: all that is kept of these rows, where each of the columns
-begins in it, the columns, the rows. It returns which texts are not what they should be, bool N C."""
+"""Fills in what is kept of some columns: from what is kept of these rows, where each of the columns
+begins in it, the columns, the rows. It returns which texts are no numbers or dates, bool N C."""
 SHOWN = 3
 
 

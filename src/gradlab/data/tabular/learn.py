@@ -120,12 +120,12 @@ def _written_numbers(
 ) -> dict[int, Learnt]:
     """The columns of text that hold numbers, in whichever way they are written."""
     facts = {place: one.written for place, one in known.items() if one.written.are_numbers}
-    file = file_decimal(raw, facts.values(), strings)
+    file = _file_decimal(raw, facts.values(), strings)
     found: dict[int, Learnt] = {}
     chosen = {}
     for place, one in facts.items():
         decimal = written.decimal_of(one, file)
-        note = _said(one, decimal)
+        note = written.said(one, decimal)
         sign = one.signs[0] if one.signs else ""
         chosen[place] = TableColumn(
             name=names[place], kind="number", decimal=decimal, sign=sign, note=note
@@ -136,9 +136,8 @@ def _written_numbers(
                 places, written.groups_by_points(raw.part(places)), strict=True
             ):
                 if grouped:
-                    note = "read as numbers with points between thousands, as the other columns are"
                     chosen[place] = TableColumn(
-                        name=names[place], kind="number", decimal=",", note=note
+                        name=names[place], kind="number", decimal=",", note=written.GROUPED
                     )
     for places in batches(list(chosen), len(raw)):
         columns = [chosen[place] for place in places]
@@ -148,7 +147,21 @@ def _written_numbers(
     return found
 
 
-def file_decimal(raw: Frame, facts: Iterable[Written], strings: Sequence[int]) -> Decimal:
+def decimal_sign(raw: Frame) -> Decimal:
+    """The decimal sign of a table, a point where nothing tells."""
+    import polars as pl
+
+    columns = [n for n, dtype in enumerate(raw.base.dtypes) if dtype == pl.String]
+    strings, facts = [], []
+    for places in batches(columns, len(raw)):
+        bad = plain(raw.part(places))[1]
+        strings += [place for place, lost in zip(places, bad, strict=True) if not lost]
+        texts = [place for place, lost in zip(places, bad, strict=True) if lost]
+        facts += [one.written for one in (_looked(raw, texts) if texts else {}).values()]
+    return _file_decimal(raw, [one for one in facts if one.are_numbers], strings)
+
+
+def _file_decimal(raw: Frame, facts: Iterable[Written], strings: Sequence[int]) -> Decimal:
     """The decimal sign of a file, by those of its columns where only one is possible."""
     comma = sum(one.comma > one.point for one in facts)
     if not comma:
@@ -157,20 +170,6 @@ def file_decimal(raw: Frame, facts: Iterable[Written], strings: Sequence[int]) -
     for places in batches(strings, len(raw)):
         point += sum(written.has_points(raw.part(places)))
     return "," if comma > point else "."
-
-
-def _said(facts: Written, decimal: Decimal) -> str:
-    """How a column of numbers is read."""
-    said = "read as numbers"
-    if facts.example:
-        read = written.value_of(facts.example, decimal)
-        said += f", such as {facts.example!r}, which is {read:,.10g}"
-    if facts.missing:
-        said += f"; {facts.missing} missing, written as {facts.marker!r}"
-    rest = facts.known - facts.missing - facts.numbers
-    if rest:
-        said += f"; {rest} other texts, such as {facts.other!r}, are read as missing"
-    return said
 
 
 # text
@@ -256,7 +255,7 @@ def _dates(
             ways[place] = dates.looked(different["0"], different["count"])
     day_first = dates.day_first(ways.values())
     found: dict[int, Learnt] = {}
-    chosen = {place: ("", "dates") for place in times}
+    chosen = dict.fromkeys(times, ("", "dates"))
     for place, dated in ways.items():
         if dated.formats:
             chosen[place] = dates.choose(dated, day_first)

@@ -20,7 +20,7 @@ FEW = 3
 SEVERAL = 3.0
 """Words in a value, on the mean, from which on a column is free text rather than names."""
 
-_WORD = r"[\w'’]+"
+_WORD = r"[\w'\u2019]+"
 _ROWS = 1 << 14
 """Texts that are cut into words together."""
 

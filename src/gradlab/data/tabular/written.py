@@ -6,7 +6,7 @@ read by what all of its values say, and where these say nothing by what the file
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 Decimal = Literal[".", ","]
 
 MISSING = (
-    "-", "--", "---", "–", "—", ".", "..", "...", "*", "none", "missing", "unknown", "n.a.", "n/d",
-    "nd", "nil", "void", "no data", "not available", "not applicable", "#ref!", "#value!", "#div/0!",
-    "#num!", "#name?",
+    "-", "--", "---", "\u2013", "\u2014", ".", "..", "...", "*", "none", "missing", "unknown",
+    "n.a.", "n/d", "nd", "nil", "void", "no data", "not available", "not applicable",
+    "#ref!", "#value!", "#div/0!", "#num!", "#name?",
 )  # fmt: skip
-"""What says, among numbers, that one is missing; small letters. Blanks and `NA` are nulls before."""
+"""What says, among numbers, that one is missing, in small letters; `NA` and blanks are nulls."""
 ENOUGH = 0.95
 """Of more than `MANY` different values so many must be numbers (or dates) for the others to be
 taken for mistakes."""
@@ -38,11 +38,14 @@ _SIGN = (
     r"|CAD|AUD|NZD|BRL|MXN|ZAR|TRY|RUB|KRW|kr\.?|Rs\.?|zł|%)"
 )
 _FORM = (
-    rf"^(\(?)\s*([-+−]?)\s*({_SIGN}?)\s*([-+−]?)\s*"
-    rf"((?:\d[\d.,'’\s]*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*({_SIGN}?)\s*\)?$"
+    rf"^(\(?)\s*([-+\u2212]?)\s*({_SIGN}?)\s*([-+\u2212]?)\s*"
+    rf"((?:\d[\d.,'\u2019\s]*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*({_SIGN}?)\s*\)?$"
 )
 _THOUSANDS = r"^[-+]?[1-9]\d{0,2}(?:\.\d{3})*$"
 """A whole number as one that groups by points writes it."""
+
+
+GROUPED = "read as numbers with points between thousands, as other columns are written"
 
 
 class Written(NamedTuple):
@@ -68,7 +71,7 @@ class Written(NamedTuple):
         """Whether a column of these texts holds numbers."""
         rest = self.known - self.missing
         mostly = self.different > MANY and self.numbers >= ENOUGH * rest
-        return 0 < rest and (self.numbers == rest or mostly) and len(self.signs) < 2
+        return rest > 0 and (self.numbers == rest or mostly) and len(self.signs) < 2
 
 
 def looked(counts: pl.DataFrame) -> dict[str, Written]:
@@ -123,7 +126,7 @@ def texts_read(texts: pl.DataFrame) -> pl.DataFrame:
     value = pl.col("value")
     parts = texts.select(value.str.extract_groups(_FORM).alias("form")).unnest("form")
     opened, first, before, second, body, after = (pl.col(str(n)) for n in range(1, 7))
-    minus = (opened == "(") | first.is_in(["-", "−"]) | second.is_in(["-", "−"])
+    minus = (opened == "(") | first.is_in(["-", "\u2212"]) | second.is_in(["-", "\u2212"])
     factor = pl.when(minus).then(-1.0).otherwise(1.0)
     found = parts.select(
         (factor * _number(body, ".")).alias("point"),
@@ -141,7 +144,7 @@ def _number(body: pl.Expr, decimal: Decimal) -> pl.Expr:
     import polars as pl
 
     sign, other = ("\\.", ",") if decimal == "." else (",", ".")
-    between = rf"[{other}'’\s]"
+    between = rf"[{other}'\u2019\s]"
     grouped = rf"^[1-9]\d{{0,2}}(?:{between}\d{{2,3}})*{between}\d{{3}}(?:{sign}\d*)?\s*$"
     simple = rf"^(?:\d+(?:{sign}\d*)?|{sign}\d+)(?:[eE][-+]?\d+)?\s*$"
     plain = body.str.replace_all(between, "").str.replace(decimal, ".", literal=True)
@@ -157,6 +160,20 @@ def decimal_of(found: Written, file: Decimal) -> Decimal:
     return file if found.unclear else "."
 
 
+def said(facts: Written, decimal: Decimal) -> str:
+    """How a column of numbers is read."""
+    text = "read as numbers"
+    if facts.example:
+        read = value_of(facts.example, decimal)
+        text += f", such as {facts.example!r}, which is {read:,.10g}"
+    if facts.missing:
+        text += f"; {facts.missing} missing, written as {facts.marker!r}"
+    rest = facts.known - facts.missing - facts.numbers
+    if rest:
+        text += f"; {rest} other texts, such as {facts.other!r}, are read as missing"
+    return text
+
+
 def value_of(text: str, decimal: Decimal) -> float:
     """The number that a text is, for one decimal sign or else for the other."""
     import polars as pl
@@ -165,6 +182,33 @@ def value_of(text: str, decimal: Decimal) -> float:
     first, second = ("point", "comma") if decimal == "." else ("comma", "point")
     value = row[first] if row[first] is not None else row[second]
     return float("nan") if value is None else float(value)
+
+
+def numbers_in(texts: pl.Series, file: Callable[[], Decimal]) -> tuple[pl.Series, str]:
+    """A column of text as numbers, null where one is missing, and how they are read.
+
+    As it is where it holds other text. `file` finds the decimal sign of the file, where the values
+    do not tell.
+    """
+    import polars as pl
+
+    column = TableColumn(name="", kind="number")
+    parsed = texts.cast(pl.Float64, strict=False)
+    if parsed.null_count() == texts.null_count():
+        if not groups_by_points(texts.to_frame())[0] or file() == ".":
+            return parsed, ""
+        note, column = GROUPED, column.model_copy(update={"decimal": ","})
+    else:
+        counts = texts.drop_nulls().alias("value").value_counts(name="count")
+        found = looked(counts.with_columns(column=pl.lit("0")))["0"]
+        if not found.are_numbers:
+            return texts, ""
+        decimal = decimal_of(found, file() if found.unclear and found.point == found.comma else ".")
+        sign = found.signs[0] if found.signs else ""
+        column = column.model_copy(update={"decimal": decimal, "sign": sign})
+        note = said(found, decimal)
+    values, _ = numbers(texts.alias("0").to_frame(), [column])
+    return pl.Series(values[:, 0], nan_to_null=True), note
 
 
 # done
@@ -248,4 +292,6 @@ def has_points(part: pl.DataFrame) -> list[bool]:
     """For each column of plain numbers whether a point in it can only be a decimal sign."""
     import polars as pl
 
-    return [bool(v) for v in part.select(pl.all().str.contains(r"\.(\d{1,2}|\d{4,})$").any()).row(0)]
+    return [
+        bool(v) for v in part.select(pl.all().str.contains(r"\.(\d{1,2}|\d{4,})$").any()).row(0)
+    ]
