@@ -80,7 +80,10 @@ def _read_csv(path: Path, has_header: bool) -> tuple[pl.DataFrame, tuple[str, ..
     except pl.exceptions.ComputeError:
         _check_widths(path, data, separator)
         raise
-    frame = frame.rename({name: name.strip() for name in frame.columns})
+    if has_header:
+        frame = frame.rename({name: name.strip() for name in frame.columns})
+    else:
+        frame.columns = [f"column_{number}" for number in range(1, frame.width + 1)]
     if frame.width > 1:  # a blank line is read as a row without any value
         blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
         frame = frame.filter(~blank) if blank.any() else frame

@@ -97,12 +97,7 @@ def frame_source(
         known &= ~lost
         if not (known & is_train).any():
             raise UserError(f"{name}: {key!r} has no value in any row that could be used")
-    left = [c for c in frame if c.name not in {target, *apart}]
-    if not left:
-        named = ", ".join(repr(key) for key in (target, *aside) if key is not None)
-        why = f" ({', '.join(counters)}: counts the rows)" if counters else ""
-        raise UserError(f"{name}: there is no column beside {named} to learn from{why}")
-    inputs = pl.DataFrame(left)
+    inputs = pl.DataFrame([c for c in frame if c.name not in {target, *apart}])
     targets: dict[str, Field] = {}
     columns: dict[str, Any] = {}
     if target is not None and config.target_kind == "none":
@@ -114,7 +109,12 @@ def frame_source(
         known[known] = has
         said += found
         targets[field.type], columns[field.type] = field, Dense(values)
+    if not inputs.width:
+        named = ", ".join(repr(key) for key in (target, *aside) if key is not None)
+        why = f" ({', '.join(counters)}: counts the rows)" if counters else ""
+        raise UserError(f"{name}: there is no column beside {named} to learn from{why}")
     rows = np.flatnonzero(known)
+    keys = keys_of(name, frame, rows[is_train[rows]], config, said)
     columns["table"] = Frame(inputs, None if known.all() else rows)
     every = Split(columns, RowNumbers(whole.number[rows]))
     parts: Parts = {}
@@ -129,7 +129,7 @@ def frame_source(
         parts,
         tuple(said),
         stratify="label" if "label" in targets else "",
-        keys=keys_of(name, frame, rows[is_train[rows]], config, said),
+        keys=keys,
     )
 
 
