@@ -1,4 +1,4 @@
-"""Columns that tell the target by themselves: mostly a copy of it, or something known only after it.
+"""Columns that tell the target by themselves: a copy of it, or something known only after it.
 
 The training rows are put in the order of a column. Where it tells the target, neighbours have the
 same class, or nearly the same number (von Neumann 1941, the mean square successive difference);
@@ -56,8 +56,9 @@ def suspects(dataset: Dataset) -> tuple[Issue, ...]:
     it, are = ("it", "is") if count == 1 else ("they", "are")
     what = (
         f"{'a column that tells' if count == 1 else 'columns that each tell'} "
-        f"{field.column or target} alone: {count}. This is a leak where {it} {are} known only after "
-        f"the target, or made from it. Then leave {'it' if count == 1 else 'them'} out: --data.drop"
+        f"{field.column or target} alone: {count}. This is a leak where {it} {are} known only "
+        f"after the target, or made from it. Then leave "
+        f"{'it' if count == 1 else 'them'} out: --data.drop"
     )
     return (Issue("warning", what, shown(names)),)
 
@@ -104,14 +105,17 @@ def _left(x: np.ndarray, y: np.ndarray, is_class: bool, is_code: bool) -> np.nda
         same = x[1:] == x[:-1]
         count = same.sum(axis=0)
         left = (differ * same).sum(axis=0) / np.maximum(count, 1) / guessed
-        return np.where(count >= len(y) / 2, left, 1.0)
+        found: np.ndarray = np.where(count >= len(y) / 2, left, 1.0)
+        return found
     if is_class:  # classes one after the other differ where they meet
         meet = np.count_nonzero(shares) - 1
-        return np.maximum(differ.sum(axis=0) - meet, 0) / (len(differ) * guessed)
+        found = np.maximum(differ.sum(axis=0) - meet, 0) / (len(differ) * guessed)
+        return found
     left = differ.mean(axis=0) / guessed
     # Few rows on a line lie far apart: of these the straight line is asked.
     centred = x - x.mean(axis=0)
     part = (centred * (y - y.mean())[:, None]).mean(axis=0, dtype=np.float64)
     spread = np.square(centred).mean(axis=0, dtype=np.float64) * guessed
     straight = np.divide(part**2, spread, out=np.zeros_like(part), where=spread > 0)
-    return np.minimum(left, 1 - straight)
+    found = np.minimum(left, 1 - straight)
+    return found

@@ -83,6 +83,8 @@ def frame_source(
 
     target, aside = _special(name, frame, config)
     counters = _counters(frame, {target, *aside, *config.drop})
+    hint = _header_hint(frame)
+    notes = (*notes, f"the names of the columns are numbers{hint}") if hint else notes
     said = [*notes, *(f"{column}: left out (it counts the rows)" for column in counters)]
     said += [f"{column}: left out (as asked for)" for column in config.drop]
     apart = {*aside, *config.drop, *counters}
@@ -191,13 +193,17 @@ def _special(
 
 
 def _header_hint(frame: pl.DataFrame) -> str:
+    """What to do where the names of columns rather are values; "" where they are not."""
     names = [re.sub(r"_duplicated_\d+$", "", name) for name in frame.columns]
-    if not any(re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", name) for name in names):
+    if sum(bool(_NUMBER.fullmatch(name)) for name in names) <= len(names) / 2:
         return ""
     return (
         ". If the first line holds values, add --data.header none: the columns are then column_1, "
         f"column_2, ..., column_{frame.width}"
     )
+
+
+_NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
 
 
 def _counters(frame: pl.DataFrame, others: set[str | None]) -> list[str]:
