@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     import polars as pl
 
 _CLOCK = (
-    r"(?:(?:T|\s+)(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?(?:\.?[Mm]\.?)?\s*"
-    r"(?:Z|UTC|GMT|[-+]\d{2}:?\d{2})?)?"
+    r"(?:(?:T|[ ]+)([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}(?:[.,][0-9]+)?))?[ ]*([AaPp])?"
+    r"(?:\.?[Mm]\.?)?[ ]*(?:Z|UTC|GMT|[-+][0-9]{2}:?[0-9]{2})?)?"
 )
 _WAYS = {
-    r"\d{4}-\d{1,2}-\d{1,2}": ("%Y-%m-%d",),
-    r"\d{4}/\d{1,2}/\d{1,2}": ("%Y/%m/%d",),
-    r"\d{4}\.\d{1,2}\.\d{1,2}": ("%Y.%m.%d",),
-    r"\d{4}-\d{1,2}": ("%Y-%m",),
-    r"\d{4}/\d{1,2}": ("%Y/%m",),
-    r"\d{1,2}/\d{4}": ("%m/%Y",),
-    r"\d{1,2}\.\d{1,2}\.\d{4}": ("%d.%m.%Y",),
-    r"\d{1,2}/\d{1,2}/\d{4}": ("%m/%d/%Y", "%d/%m/%Y"),
-    r"\d{1,2}-\d{1,2}-\d{4}": ("%m-%d-%Y", "%d-%m-%Y"),
-    r"\d{1,2}\.\d{1,2}\.\d{2}": ("%d.%m.%y",),
-    r"\d{1,2}/\d{1,2}/\d{2}": ("%m/%d/%y", "%d/%m/%y"),
-    r"\d{1,2}-\d{1,2}-\d{2}": ("%m-%d-%y", "%d-%m-%y"),
-    r"\d{1,2} [A-Za-z]{3,9} \d{4}": ("%d %b %Y",),
-    r"\d{1,2}-[A-Za-z]{3,9}-\d{4}": ("%d-%b-%Y",),
-    r"\d{1,2}-[A-Za-z]{3,9}-\d{2}": ("%d-%b-%y",),
-    r"[A-Za-z]{3,9} \d{1,2}, \d{4}": ("%b %d, %Y",),
-    r"[A-Za-z]{3,9} \d{1,2} \d{4}": ("%b %d %Y",),
+    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}": ("%Y-%m-%d",),
+    r"[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}": ("%Y/%m/%d",),
+    r"[0-9]{4}\.[0-9]{1,2}\.[0-9]{1,2}": ("%Y.%m.%d",),
+    r"[0-9]{4}-[0-9]{1,2}": ("%Y-%m",),
+    r"[0-9]{4}/[0-9]{1,2}": ("%Y/%m",),
+    r"[0-9]{1,2}/[0-9]{4}": ("%m/%Y",),
+    r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}": ("%d.%m.%Y",),
+    r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}": ("%m/%d/%Y", "%d/%m/%Y"),
+    r"[0-9]{1,2}-[0-9]{1,2}-[0-9]{4}": ("%m-%d-%Y", "%d-%m-%Y"),
+    r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{2}": ("%d.%m.%y",),
+    r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2}": ("%m/%d/%y", "%d/%m/%y"),
+    r"[0-9]{1,2}-[0-9]{1,2}-[0-9]{2}": ("%m-%d-%y", "%d-%m-%y"),
+    r"[0-9]{1,2} [A-Za-z]{3,9} [0-9]{4}": ("%d %b %Y",),
+    r"[0-9]{1,2}-[A-Za-z]{3,9}-[0-9]{4}": ("%d-%b-%Y",),
+    r"[0-9]{1,2}-[A-Za-z]{3,9}-[0-9]{2}": ("%d-%b-%y",),
+    r"[A-Za-z]{3,9} [0-9]{1,2}, [0-9]{4}": ("%b %d, %Y",),
+    r"[A-Za-z]{3,9} [0-9]{1,2} [0-9]{4}": ("%b %d %Y",),
 }
 """What a date looks like, and how it is then read: where two ways fit, the first."""
 LOOK = rf"^(?:{'|'.join(_WAYS)}){_CLOCK}$"
@@ -104,22 +104,21 @@ def read(texts: pl.Series, way: str) -> np.ndarray:
     """
     import polars as pl
 
-    form = texts.str.extract_groups(rf"^(.+?){_CLOCK}$").struct.unnest()
-    date, hour, minute, second, half = form.get_columns()
+    date, hour, minute, second, half = texts.str.extract_groups(rf"^(.+?){_CLOCK}$").struct.unnest()
     if "%d" not in way:  # a month: its first day
         date, way = date + " 1", way + " %d"
-    days = date.str.to_date(way, strict=False, exact=True)
-    clock = [
-        part.str.replace(",", ".").cast(pl.Float64).fill_null(0) for part in (hour, minute, second)
+    days = date.str.to_date(way, strict=False).to_numpy().astype("datetime64[D]")
+    found = np.where(np.isnat(days), np.nan, days.astype(np.int64))
+    if hour.null_count() == len(hour):
+        return found
+    parts = [
+        part.str.replace(",", ".").cast(pl.Float64).fill_null(0).to_numpy()
+        for part in (hour, minute, second)
     ]
-    hours = clock[0].to_numpy() + clock[1].to_numpy() / 60 + clock[2].to_numpy() / 3600
-    is_half = half.is_not_null().to_numpy()
-    late = (half.str.to_lowercase() == "p").fill_null(False).to_numpy()
-    hours = np.where(is_half, hours % 12 + 12 * late, hours)
-    found: np.ndarray = (
-        days.cast(pl.Int32).cast(pl.Float64).fill_null(np.nan).to_numpy() + hours / 24
-    )
-    return found
+    late = half.str.to_lowercase().fill_null("").to_numpy()
+    hours = np.where(late == "", parts[0], parts[0] % 12 + 12 * (late == "p"))
+    with_clock: np.ndarray = found + (hours + parts[1] / 60 + parts[2] / 3600) / 24
+    return with_clock
 
 
 def moments(part: pl.DataFrame, columns: Sequence[TableColumn]) -> tuple[np.ndarray, np.ndarray]:

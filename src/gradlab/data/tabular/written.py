@@ -63,6 +63,9 @@ class Written(NamedTuple):
     """Values that are another number where the decimal sign is another."""
     signs: list[str]
     example: str
+    """One that is not as Python writes numbers; then what it is with each of the decimal signs."""
+    as_point: float | None
+    as_comma: float | None
     marker: str
     other: str
 
@@ -94,20 +97,22 @@ def looked(counts: pl.DataFrame) -> dict[str, Written]:
         rows.filter(number & point.is_null()).sum().alias("only_comma"),
         rows.filter("unclear").sum().alias("unclear_rows"),
         pl.col("sign").filter(number & (pl.col("sign") != "")).unique().sort().alias("signs"),
-        _longest(number & pl.col("odd")).alias("example"),
-        _longest(marker).alias("missing_one"),
-        _longest(~number & ~marker).alias("other"),
+        _longest(number & pl.col("odd")).fill_null("").alias("example"),
+        _longest(number & pl.col("odd"), "point").alias("as_point"),
+        _longest(number & pl.col("odd"), "comma").alias("as_comma"),
+        _longest(marker).fill_null("").alias("missing_one"),
+        _longest(~number & ~marker).fill_null("").alias("other"),
     )
     return {row[0]: Written(*row[1:]) for row in facts.iter_rows()}
 
 
-def _longest(chosen: pl.Expr) -> pl.Expr:
-    """The longest of some texts, which says most of how they are written."""
+def _longest(chosen: pl.Expr, what: str = "value") -> pl.Expr:
+    """Of some texts the longest, which says most of how they are written, or what it is."""
     import polars as pl
 
-    value = pl.col("value").filter(chosen)
-    lengths = pl.col("value").str.len_chars().filter(chosen)
-    return value.sort_by(lengths, value, descending=[True, False]).first().fill_null("")
+    lengths = pl.col("value").str.len_chars()
+    by = [key.filter(chosen) for key in (lengths, pl.col("value"))]
+    return pl.col(what).filter(chosen).sort_by(*by, descending=[True, False]).first()
 
 
 def texts_read(texts: pl.DataFrame) -> pl.DataFrame:
@@ -164,7 +169,8 @@ def said(facts: Written, decimal: Decimal) -> str:
     """How a column of numbers is read."""
     text = "read as numbers"
     if facts.example:
-        read = value_of(facts.example, decimal)
+        ways = (facts.as_point, facts.as_comma)[:: 1 if decimal == "." else -1]
+        read = next(value for value in ways if value is not None)
         text += f", such as {facts.example!r}, which is {read:,.10g}"
     if facts.missing:
         text += f"; {facts.missing} missing, written as {facts.marker!r}"
@@ -172,16 +178,6 @@ def said(facts: Written, decimal: Decimal) -> str:
     if rest:
         text += f"; {rest} other texts, such as {facts.other!r}, are read as missing"
     return text
-
-
-def value_of(text: str, decimal: Decimal) -> float:
-    """The number that a text is, for one decimal sign or else for the other."""
-    import polars as pl
-
-    row = texts_read(pl.DataFrame({"value": [text]})).row(0, named=True)
-    first, second = ("point", "comma") if decimal == "." else ("comma", "point")
-    value = row[first] if row[first] is not None else row[second]
-    return float("nan") if value is None else float(value)
 
 
 def numbers_in(texts: pl.Series, file: Callable[[], Decimal]) -> tuple[pl.Series, str]:
