@@ -107,6 +107,12 @@ class DataConfig(Config):
     time: str | None = Field(
         None, description="a table's column by which the last examples are held out; no input"
     )
+    drop: tuple[str, ...] = Field((), description="a table's columns that are no inputs: a,b")
+    header: Literal["first", "none"] = Field(
+        "first", description="a CSV's line of column names (none: they are column_1, column_2, ...)"
+    )
+    val_file: str = Field("", description="a table of its own for val")
+    test_file: str = Field("", description="a table of its own for test")
     val: float = Field(0.1, ge=0, lt=1, description="share of train held out when there is no val")
     test: float = Field(0.15, ge=0, lt=1, description="share held out when there is no test")
     split_seed: int = Field(

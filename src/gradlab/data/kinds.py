@@ -35,6 +35,28 @@ def kind_of(path: str | os.PathLike[str]) -> Kind | None:
     return next((kind for kind, ends in _SUFFIXES.items() if name.endswith(ends)), None)
 
 
+def table_files(path: str | os.PathLike[str]) -> dict[str, Path]:
+    """The tables by split in a folder that holds `train.csv` (and `val.csv`, `test.csv`).
+
+    None where there is no train, or no folder. Any table's file will do, and `valid` or
+    `validation` for val.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        split = _SPLIT_FILES.get(file.stem.lower())
+        if split is not None and kind_of(file) == "table" and file.is_file():
+            found.setdefault(split, file)
+    return found if "train" in found else {}
+
+
+_SPLIT_FILES = {
+    "train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+}  # fmt: skip
+
+
 def archive_format(path: Path) -> Literal["zip", "tar"] | None:
     """What archive a file is by its content: a zip, a tar (packed or not), or neither."""
     with paths.open_regular(path) as file:

@@ -15,6 +15,7 @@ import numpy as np
 from gradlab.config import DataConfig
 from gradlab.data.columns import hashes, numbered
 from gradlab.data.dataset import SPLITS, Dataset, Parts, Source, Split, SplitName, encode
+from gradlab.data.suspects import said, suspects
 from gradlab.errors import UserError
 
 
@@ -23,7 +24,7 @@ def finish(source: Source, config: DataConfig) -> Dataset:
     parts, cut = complete(source, config)
     dataset = encode(source, parts)
     known = len(source.notes)
-    notes = (*dataset.notes[:known], *cut, *dataset.notes[known:])
+    notes = (*dataset.notes[:known], *cut, *dataset.notes[known:], *said(suspects(dataset)))
     return replace(dataset, notes=notes)
 
 

@@ -196,6 +196,13 @@ def located(recipe: Recipe) -> Recipe:
     config, before = recipe.data, recipe.transfer
     if paths.given(config.name, "data").exists():
         config = config.model_copy(update={"name": str(Path(config.name).resolve())})
+    beside = ("val_file", "test_file")
+    whole = {
+        key: str(Path(name).expanduser().resolve())
+        for key in beside
+        if (name := getattr(config, key))
+    }
+    config = config.model_copy(update=whole)
     if (
         before.weights and paths.given(before.weights, "weights").exists()
     ):  # else published ones, by their name

@@ -1,13 +1,15 @@
-"""Table columns: numbers and categories with names, float32 N D as they are kept.
+"""Table columns: numbers, categories, dates and texts with names.
 
 A table is held as it was read (`Frame`), mostly as text. What a column holds, its mean and its
-categories are learnt from the training split; the other splits and new rows follow.
+categories are learnt from the training split; the other splits and new rows follow. Of a category
+one value is kept, the number of its input: batches have an input for each.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +21,8 @@ from pydantic import Field as Described
 from torch import Tensor
 
 from gradlab.data import tabular
-from gradlab.data.columns import Column, Dense, Frame, joined
+from gradlab.data.augment import Draws
+from gradlab.data.columns import Column, Dense, DenseTensor, Frame, Rows, joined
 from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Issue, Skipped
 from gradlab.data.frames import clean, given_frame, read_rows
@@ -40,13 +43,17 @@ NOTED = 20
 class Table(Field):
     """The columns of a table that can be inputs, in their order.
 
-    A number becomes (value - mean) / std, a missing one 0; a category one input for each of its
-    categories, 1 or 0; then, where the training split lacked values, 1 for a missing one.
+    A number becomes (value - mean) / std, a missing one 0; a date several such numbers; a category
+    one input for each of its categories, 1 or 0; free text one for each frequent word; then, where
+    the training split lacked values, 1 for a missing one.
     """
 
     baseline = "linear"
 
     type: Literal["table"] = "table"
+    header: Literal["first", "none"] = Described(
+        "first", description="a CSV's line of column names"
+    )
     columns: tuple[TableColumn, ...] = Described((), description="those that are read, in order")
     left_out: tuple[tuple[str, str], ...] = Described((), description="the others, and why")
 
@@ -57,9 +64,11 @@ class Table(Field):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The columns that were left out, and how many inputs the others become."""
+        """How columns are read, those that were left out, how many inputs the others become."""
+        read = [f"{column.name}: {column.note}" for column in self.columns if column.note]
         left_out = _noted(self._reasons(), "columns left out")
-        return (*left_out, f"{len(self.columns)} columns become {self.shape[0]} inputs")
+        become = f"{len(self.columns)} columns become {self.shape[0]} inputs"
+        return (*_noted(read, "columns that are not read plainly"), *left_out, become)
 
     def _reasons(self) -> list[str]:
         return [f"{name}: left out ({reason})" for name, reason in self.left_out]
@@ -69,11 +78,12 @@ class Table(Field):
 
         >>> import polars as pl
         >>> rows = Frame(pl.DataFrame({"size": ["1", None, "3"], "hue": ["red", "red", "blue"]}))
-        >>> Table().fit(rows).encode(rows)[:].tolist()
-        [[-1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 1.0, 0.0]]
+        >>> Table().fit(rows).encode(rows)[:].tolist()  # hue: 0 is blue, 1 is red
+        [[-1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0]]
         """
         learnt = list(zip(raw.base.columns, tabular.learn(raw), strict=True))
         found = Table(
+            header=self.header,
             columns=tuple(column for _, column in learnt if isinstance(column, TableColumn)),
             left_out=tuple((name, reason) for name, reason in learnt if isinstance(reason, str)),
         )
@@ -83,15 +93,37 @@ class Table(Field):
         return found
 
     def encode(self, raw: Frame) -> Dense:
-        """float32 N D; UserError names columns that are missing."""
+        """What is kept of the rows, float32 N M; UserError names columns that are missing."""
         self._has_columns(raw.base.columns, "the table")
         x, bad = tabular.encode(self.columns, raw)
         notes = [
-            f"{column.name}: {count} values are no numbers, read as missing"
+            f"{column.name}: {count} values are no {column.kind}s, read as missing"
             for column, count in zip(self.columns, bad.tolist(), strict=True)
             if count
         ]
-        return Dense(x, notes=_noted(notes, "columns with values that are no numbers"))
+        return Dense(x, notes=_noted(notes, "columns with values that are read as missing"))
+
+    def batch(self, column: DenseTensor, rows: Rows, draws: Draws | None) -> Tensor:
+        """N D: what is kept, each category as one input of 1 among zeros."""
+        kept = column.gather(rows)  # N M
+        layout = self._layout
+        if not len(layout.codes):
+            return kept
+        places = layout.on(kept.device)
+        x = kept.new_zeros(len(kept), *self.shape)  # N D
+        x[:, places.inputs] = kept[:, places.plain]
+        code = kept[:, places.codes].long()  # N C
+        return x.scatter_(1, code.clamp(min=0) + places.starts, (code >= 0).to(x.dtype))
+
+    @cached_property
+    def _layout(self) -> _Layout:
+        kept = np.cumsum([0, *(column.kept for column in self.columns)])
+        inputs = np.cumsum([0, *(column.width for column in self.columns)])
+        is_code = np.array([column.kind == "category" for column in self.columns], bool)
+        plain = np.repeat(~is_code, [column.kept for column in self.columns])
+        wide = np.repeat(~is_code, [column.width for column in self.columns])
+        found = (np.flatnonzero(plain), np.flatnonzero(wide), kept[:-1][is_code])
+        return _Layout(*(torch.from_numpy(part) for part in (*found, inputs[:-1][is_code])))
 
     def read(self, items: Sequence[Any]) -> Inputs:
         """CSV, TSV or Parquet files, data frames, or a dictionary for each row.
@@ -129,7 +161,8 @@ class Table(Field):
                 uneven: dict[int, str] = {}
                 if isinstance(item, str | os.PathLike):
                     where = str(item)
-                    frame, notes, uneven = read_rows(Path(item).expanduser())
+                    path = Path(item).expanduser()
+                    frame, notes, uneven = read_rows(path, self.header)
                 else:
                     frame = given_frame(item, where)
                 self._has_columns(frame.columns, where)
@@ -178,16 +211,20 @@ class Table(Field):
                     f"{'numbers' if column.kind == 'number' else 'text'}"
                 )
         raw = Frame(rows.frame)
-        x, texts = tabular.encode(self.columns, raw)
+        x, unread = tabular.encode(self.columns, raw)
         bad = dict(rows.uneven)
-        for index in np.flatnonzero(texts).tolist():
-            name = self.columns[index].name
-            place = raw.base.columns.index(name)
-            for row in tabular.rows_of_text(raw.part([place])):
-                bad.setdefault(row, f"{name} is {raw.base[row, place]!r}, expected a number")
+        if unread.any():
+            failed = [self.columns[n] for n in np.flatnonzero(unread)]
+            for row, index in np.argwhere(tabular.unreadable(failed, raw)).tolist():
+                text = raw.base[failed[index].name][row]
+                why = f"{failed[index].name} is {text!r}, expected a {failed[index].kind}"
+                bad.setdefault(row, why)
         if bad:
-            x = np.delete(x, list(bad), axis=0)
-        return Dense(x, notes=tuple(f"{rows.where}: {note}" for note in rows.notes)), bad
+            kept = np.delete(np.arange(len(raw)), list(bad))
+            x, raw = x[kept], raw.take(kept)
+        strange = tabular.surprises(self.columns, raw) if len(raw) else ()
+        notes = tuple(f"{rows.where}: {note}" for note in (*rows.notes, *strange))
+        return Dense(x, notes=notes), bad
 
     def issues(self, raw: Mapping[str, Column]) -> Checked:
         """Columns that are constant or mostly lack values, and the share that each lacks."""
@@ -217,13 +254,27 @@ class Table(Field):
 
     def show(self, value: Any) -> str:
         """The columns and what they hold, the first ten of them."""
-        cuts = np.cumsum([column.width for column in self.columns])[:-1]
+        cuts = np.cumsum([column.kept for column in self.columns])[:-1]
         values = np.split(np.asarray(value), cuts)
         return some([c.show(v) for c, v in zip(self.columns, values, strict=True)], SHOWN)
 
     def example(self) -> Tensor:
         """1 D."""
         return torch.zeros(1, *self.shape)
+
+
+class _Layout(NamedTuple):
+    """Where what is kept stands, and where the inputs are that it becomes."""
+
+    plain: Tensor
+    """Kept values that are inputs as they are, and `inputs`: which ones."""
+    inputs: Tensor
+    codes: Tensor
+    """Kept values that are numbers of categories, and `starts`: their first inputs."""
+    starts: Tensor
+
+    def on(self, device: torch.device) -> _Layout:
+        return self if device.type == "cpu" else _Layout(*(part.to(device) for part in self))
 
 
 class _Rows(NamedTuple):
