@@ -175,6 +175,7 @@ def test_classes_and_numbers_as_people_write_them():
     assert codes(("0", "1"), "0", 1, 1.0, "1.0", np.int64(1), None, 2) == ([0, 1, 1, 1, 1], [5, 6])
     assert codes(("a", "b"), "b", 0, 1, 2, "1", float("nan"), "c") == ([1, 0, 1], [3, 4, 5, 6])
     assert codes(("false", "true"), True, np.bool_(False), "true") == ([1, 0, 1], [])
+    assert Number().read(["1,054.30", None, "7"]).column[:].tolist() == [np.float32(1054.3), 7]
     found = Number(column="y").read(["1.5", 2, None, "x", float("nan"), np.float32(3), 1e300])
     assert found.column[:].tolist() == [1.5, 2, 3]
     assert [(one.place, one.reason) for one in found.skipped] == [

@@ -43,7 +43,13 @@ class Number(Field):
         return Dense(raw[:].astype(np.float32))
 
     def read(self, items: Sequence[Any]) -> Inputs:
-        """Numbers, or texts of them; what is none, or too large, is skipped."""
+        """Numbers, or texts of them as people write them; what is none, or too large, is skipped."""
+        import polars as pl
+
+        from gradlab.data.tabular.written import numbers_in
+
+        if items and all(isinstance(item, str | None) for item in items):
+            items = numbers_in(pl.Series(items, dtype=pl.String), lambda: ".")[0].to_list()
         values: list[float] = []
         skipped: list[Skipped] = []
         for place, item in enumerate(items):
