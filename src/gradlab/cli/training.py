@@ -59,18 +59,28 @@ def resume(
     run: Path,
     /,
     *,
+    epochs: Annotated[int | None, Parameter(help="train longer: so many in all")] = None,
     machine: Machine = NO_MACHINE,
     test: Test = True,
     log: Log = None,
     json: Json = False,
 ) -> None:
-    """Continue a run that was stopped; of a finished one, write what is missing."""
+    """Continue a run that was stopped, or train one longer; else write what is missing."""
     from gradlab.runs import load
     from gradlab.workflows.resume import resume as resume_run
 
-    if load(run).finished:
-        printing.note(f"{run} is finished already")
-    found = resume_run(run, test=test, log=(log,) if log else (), **machine.given)
+    before = load(run)
+    was_read = epochs is not None and "test" in before.metrics
+    if epochs is None and before.finished:
+        printing.note(
+            f"{run} is finished already: with --epochs N it is trained longer, for N in all"
+        )
+    options = {"test": test, "log": (log,) if log else (), "epochs": epochs}
+    found = resume_run(run, **options, **machine.given)
+    if was_read and test:
+        printing.note(
+            "test was read again: if its first figure led to this, the new one is too good"
+        )
     printing.print_run(found, json)
 
 

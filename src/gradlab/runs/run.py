@@ -135,8 +135,9 @@ class Run:
 
     @property
     def end(self) -> dict[str, Any]:
-        """The line that ends a finished training; empty before."""
-        return next((line for line in self.history if line.get("event") == "end"), {})
+        """The line that ends a finished training; empty before, and while it is trained longer."""
+        events = [line for line in self.history if line.get("event") in ("end", "longer")]
+        return events[-1] if events and events[-1]["event"] == "end" else {}
 
     @property
     def finished(self) -> bool:
@@ -145,8 +146,17 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """The final metrics of each split, as recorded at the end of the training."""
-        return {line["split"]: line["metrics"] for line in self.history if line.get("final")}
+        """The final metrics of each split, as recorded at the end of the training.
+
+        Of one that was made longer those of its new end; the earlier ones stay in the history.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for line in self.history:
+            if line.get("event") == "longer":
+                found = {}
+            elif line.get("final"):
+                found[line["split"]] = line["metrics"]
+        return found
 
     @property
     def baselines(self) -> dict[str, dict[str, dict[str, float]]]:

@@ -214,10 +214,13 @@ class Task(ABC):
         name = plan.monitor or self.monitor
         if name not in known:
             raise UserError(f"plan.monitor: no metric {name!r}; found {', '.join(known)}")
+        epochs = max(plan.epochs, -(-plan.updates // steps))
+        if epochs > plan.epochs:
+            self.notes += (f"{epochs} epochs (plan.updates {plan.updates})",)
         changes = {
             "monitor": name,
             "goal": plan.goal or measure(name).goal or "min",
-            "epochs": max(plan.epochs, -(-plan.updates // steps)),
+            "epochs": epochs,
             "updates": 0,
         }
         self.recipe = self.recipe.model_copy(update={"plan": plan.model_copy(update=changes)})

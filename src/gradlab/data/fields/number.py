@@ -43,7 +43,7 @@ class Number(Field):
         return Dense(raw[:].astype(np.float32))
 
     def read(self, items: Sequence[Any]) -> Inputs:
-        """Numbers, or texts of them as people write them; what is none, or too large, is skipped."""
+        """Numbers, or texts as people write them; what is none, or too large, is skipped."""
         import polars as pl
 
         from gradlab.data.tabular.written import numbers_in
