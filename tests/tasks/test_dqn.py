@@ -11,6 +11,8 @@ import torch
 
 gymnasium = pytest.importorskip("gymnasium")
 
+from command import refused  # noqa: E402
+
 from gradlab.config import Runtime  # noqa: E402
 from gradlab.engine import RunFolder, fit  # noqa: E402
 from gradlab.errors import UserError  # noqa: E402
@@ -299,6 +301,13 @@ def test_actions_are_answered_for_observations(run, tmp_path):
         assert [p.answer.action for p in run.predict(given)] == [p.answer.action for p in found]
     opened = open_run(run.path)
     assert opened.predict(x)[0].to_dict() == found[0].to_dict()
+
+
+def test_what_is_no_observation_is_refused_on_the_command_line(run, capsys):
+    said = refused(capsys, "predict", run.path, "x")
+    assert "input 1 is 'x': expected an .npz file with the array x" in said
+    said = refused(capsys, "eval", run.path, "--data", "x")
+    assert "learns from no examples" in said and "leave --data out" in said
 
 
 def test_observations_of_another_shape_are_refused(run):

@@ -7,8 +7,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError
 
 from gradlab import __version__
 from gradlab.cli import data, explore, recipes, runs, training, weights
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             fields_of(given[1:])
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
-        _say(str(error))
+        _say(_said_of(error, given))
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         _say("stopped")
@@ -79,6 +80,17 @@ def _open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _said_of(error: Exception, given: Sequence[str]) -> str:
+    """The message of a mistake; what is given first and was given as an option is shown."""
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        option = f"--{error.argument.name.lstrip('-').lower()}"
+        values = [b for a, b in pairwise(given) if a == option]
+        values += [a.partition("=")[2] for a in given if a.startswith(f"{option}=")]
+        if values:
+            return f"{option} is no option, it comes first: gradlab {given[0]} {values[0]}"
+    return str(error)
 
 
 def _say(text: str) -> None:

@@ -170,6 +170,9 @@ class Ensemble(Run):
         `runtime` is for those that are given by their path.
         """
         ensemble = cls(members, runtime=runtime)
+        twice = [path for path, n in Counter(p.resolve() for p in ensemble.paths).items() if n > 1]
+        if twice:
+            raise UserError(f"{twice[0]} is named more than once: the mean would count it so often")
         for path in ensemble.paths:
             if is_ensemble(path):
                 raise UserError(f"{path} is an ensemble itself: give the runs in it")

@@ -175,6 +175,7 @@ class Run:
             "seed": self.recipe.seed,
             "metrics": self.metrics,
             "baselines": self.baselines,
+            "left_out": self.record["dataset"].get("left_out", {}),
             "warnings": end.get("warnings", []),
             "seconds": end.get("seconds"),
             "examples_per_second": end.get("examples_per_second"),

@@ -32,6 +32,7 @@ from gradlab.models import initial
 from gradlab.tasks import tasks, transfer
 from gradlab.tasks.answers import Answer
 from gradlab.tasks.evaluation import Collector, Evaluation
+from gradlab.tasks.memory import check_training
 from gradlab.tasks.metrics import Metric
 
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -56,6 +57,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 _EVALUATED_VALUES = 200_000  # input values of an evaluation batch: its maps stay in the cache
 _LOOKED_AT = 1000  # examples that a network may take its initial values from
+_LOOKED_AT_VALUES = 200_000_000  # of large ones fewer: so many values in all
 
 
 class TrainingPart(Protocol):
@@ -149,6 +151,9 @@ class Task(ABC):
     def prepare(self, dataset: Any, *, fresh: bool = True) -> None:
         """Make ready to train on `dataset`; `fresh`: from initial values, not from a checkpoint."""
         self.dataset = dataset
+        if self.setup.device.type == "cpu":
+            shape = next(iter(self.schema.inputs.values())).shape
+            check_training(self.model.parameters(), shape, self.recipe)
         if fresh:
             # Values are drawn where, and laid out as, every machine draws the same.
             self.model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from gradlab.data.loader import Batch
 from gradlab.insight import preflight
 from gradlab.models import initial
 from gradlab.tasks import transfer
-from gradlab.tasks.base import _LOOKED_AT, Task, TrainingPart
+from gradlab.tasks.base import _LOOKED_AT, _LOOKED_AT_VALUES, Task, TrainingPart
 from gradlab.tasks.baselines import Baselines, baselines
 
 
@@ -80,8 +81,10 @@ class Supervised(Task):
         self.train_loader = self.loader("train", self.schema.fields)
         before = self.recipe.transfer
         if fresh and before.init == "default" and not before.weights:
-            looked_at = self.train_loader.spread(_LOOKED_AT)
-            initial.from_data(self.model, looked_at[next(iter(self.schema.inputs))])
+            name, field = next(iter(self.schema.inputs.items()))
+            most = max(_LOOKED_AT_VALUES // math.prod(field.shape), 2)
+            looked_at = self.train_loader.spread(min(_LOOKED_AT, most))
+            initial.from_data(self.model, looked_at[name])
         self.settle(self.steps)
         self.updates = self.updater(transfer.groups(self.model, before), self.steps)
         return {"loader": self.train_loader, "updater": self.updates}

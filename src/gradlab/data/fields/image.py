@@ -28,6 +28,8 @@ from gradlab.data.listing import image_paths, in_words
 from gradlab.data.npz import given_array
 from gradlab.errors import UserError
 
+_COUNTED = 1 << 24
+"""Pixels that are counted together: bincount makes an int64 copy of them."""
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -192,9 +194,11 @@ def statistics(x: Dense) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
     levels = np.arange(256) / 255.0
     counts = np.zeros((x.shape[-1], 256), np.int64)
-    for block in x.blocks():  # bincount makes an int64 copy of what it counts
+    for block in x.blocks():
         for channel, count in enumerate(counts):
-            count += np.bincount(block[..., channel].reshape(-1), minlength=256)
+            values = block[..., channel].reshape(-1)
+            for start in range(0, len(values), _COUNTED):
+                count += np.bincount(values[start : start + _COUNTED], minlength=256)
     means = [float(np.average(levels, weights=c)) for c in counts]
     stds = [
         float(np.sqrt(np.average((levels - m) ** 2, weights=c)))
