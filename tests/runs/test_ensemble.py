@@ -294,7 +294,7 @@ def test_members_yet_to_begin_have_the_runtime_of_the_first(tmp_path):
 
 
 def test_resume_takes_no_field_of_the_recipe(digits):
-    for options, found in (({"epochs": 3}, "epochs"), ({"out": "elsewhere"}, "out")):
+    for options, found in (({"lr": 3}, "lr"), ({"out": "elsewhere"}, "out")):
         with pytest.raises(UserError, match=rf"no field of the recipe \(found {found}\)"):
             resume(digits.path, **options)
 

@@ -125,6 +125,9 @@ def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[G
 
 def show_answers(answers: Predictions, file: Path | None) -> None:
     """A line for each input, and the file they were written into."""
+    if not answers:
+        say("nothing was answered")
+        return
     table(
         ("input", "answer", ""),
         [(found.name, str(found.answer), found.answer.more()) for found in answers],

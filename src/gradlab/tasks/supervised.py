@@ -82,7 +82,7 @@ class Supervised(Task):
         before = self.recipe.transfer
         if fresh and before.init == "default" and not before.weights:
             name, field = next(iter(self.schema.inputs.items()))
-            most = max(_LOOKED_AT_VALUES // math.prod(field.shape), 2)
+            most = max(_LOOKED_AT_VALUES // max(math.prod(field.shape), 1), 2)
             looked_at = self.train_loader.spread(min(_LOOKED_AT, most))
             initial.from_data(self.model, looked_at[name])
         self.settle(self.steps)
