@@ -91,11 +91,12 @@ def test_a_schedule_goes_on_as_that_of_the_longer_training(tmp_path):
 
 
 def test_patience_begins_anew(tmp_path):
-    early = trained(tmp_path, "a", 40, test=False, **{"plan.patience": 1, "optimizer.lr": 0.03})
+    still = {"plan.patience": 3, "optimizer.lr": 1e-12}
+    early = trained(tmp_path, "a", 40, test=False, **still)
     done = early.folder.load("last")[0].epoch
     assert done < 40 and early.end["reason"].startswith("no better")
-    longer = gradlab.resume(tmp_path / "a", epochs=done + 1, test=False, **QUIET)
-    assert longer.folder.load("last")[0].epoch == done + 1
+    longer = gradlab.resume(tmp_path / "a", epochs=done + 2, test=False, **QUIET)
+    assert longer.folder.load("last")[0].epoch == done + 2
 
 
 def test_test_is_read_again_and_that_is_recorded_and_said(tmp_path, capsys):
