@@ -70,6 +70,7 @@ def note(field: Table, name: str) -> str:
         (["USD 5", "USD 1,200", "USD 0.5"], [5, 1200, 0.5]),
         (["5 %", "12.5%", "100%"], [5, 12.5, 100]),
         (["(1,054.30)", "950", "\u22125"], [-1054.3, 950, -5]),
+        (["14:30", "0:15", "23:59:30"], [14.5, 0.25, 23.991667]),
         (["1,5e3", "2,5e-1", "7"], [1500, 0.25, 7]),
     ],
 )
@@ -126,6 +127,15 @@ def test_a_mistake_among_many_numbers_is_missing_and_said() -> None:
     assert (
         note(field, "n") == "n: read as numbers; 1 other texts, such as '12.O', are read as missing"
     )
+
+
+def test_a_value_that_hides_all_others_is_said() -> None:
+    texts = [f"{n / 7:.2f}" for n in range(100)]
+    assert note(Table().fit(raw(n=[*texts, "1e9"])), "n") == (
+        "n: 1e+09 is 1,000 times farther from the middle than most are, which it hides: correct "
+        "it, or empty that cell"
+    )
+    assert Table().fit(raw(n=[*texts, "900"])).notes == ("1 columns become 1 inputs",)
 
 
 def test_the_file_decides_where_a_column_does_not() -> None:
