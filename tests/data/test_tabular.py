@@ -167,6 +167,9 @@ def test_new_rows_are_read_as_the_column_is_written() -> None:
     assert values(field, "b", rows)[:2] == pytest.approx([1054, 12.5], abs=1e-3)
     assert unreadable(field.columns, rows).tolist() == [[False] * 2, [False] * 2, [False, True]]
     assert field.encode(rows).notes == ("b: 1 values are no numbers, read as missing",)
+    given = field.read([{"a": 1.054, "b": 1054}, {"a": "1.054", "b": "1,054"}]).column
+    first = column(field, "a").mean + given[:, 0].astype(float) * column(field, "a").std
+    assert first == pytest.approx([1.054, 1054], abs=1e-3) and given[0, 1] == given[1, 1]
     typed = raw(a=[1054.0, 2.5], b=[3, 4])
     assert values(field, "a", typed) == pytest.approx([1054, 2.5], abs=1e-3)
 

@@ -162,7 +162,7 @@ class Table(Field):
         texts = [
             pl.Series(
                 column.name,
-                [None if (v := row[column.name]) is None else str(v) for row in rows.values()],
+                [column.written(row[column.name]) for row in rows.values()],
                 pl.String,
             )
             for column in self.columns
