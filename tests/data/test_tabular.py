@@ -70,6 +70,7 @@ def note(field: Table, name: str) -> str:
         (["USD 5", "USD 1,200", "USD 0.5"], [5, 1200, 0.5]),
         (["5 %", "12.5%", "100%"], [5, 12.5, 100]),
         (["(1,054.30)", "950", "\u22125"], [-1054.3, 950, -5]),
+        (["14:30", "0:15", "23:59:30"], [14.5, 0.25, 23.991667]),
         (["1,5e3", "2,5e-1", "7"], [1500, 0.25, 7]),
     ],
 )
@@ -128,6 +129,15 @@ def test_a_mistake_among_many_numbers_is_missing_and_said() -> None:
     )
 
 
+def test_a_value_that_hides_all_others_is_said() -> None:
+    texts = [f"{n / 7:.2f}" for n in range(100)]
+    assert note(Table().fit(raw(n=[*texts, "1e9"])), "n") == (
+        "n: 1e+09 is 1,000 times farther from the middle than most are, which it hides: correct "
+        "it, or empty that cell"
+    )
+    assert Table().fit(raw(n=[*texts, "900"])).notes == ("1 columns become 1 inputs",)
+
+
 def test_the_file_decides_where_a_column_does_not() -> None:
     unclear = ["1,054", "2,300", "950"]
     points = ["1.054", "2.300", "950"]
@@ -157,6 +167,9 @@ def test_new_rows_are_read_as_the_column_is_written() -> None:
     assert values(field, "b", rows)[:2] == pytest.approx([1054, 12.5], abs=1e-3)
     assert unreadable(field.columns, rows).tolist() == [[False] * 2, [False] * 2, [False, True]]
     assert field.encode(rows).notes == ("b: 1 values are no numbers, read as missing",)
+    given = field.read([{"a": 1.054, "b": 1054}, {"a": "1.054", "b": "1,054"}]).column
+    first = column(field, "a").mean + given[:, 0].astype(float) * column(field, "a").std
+    assert first == pytest.approx([1.054, 1054], abs=1e-3) and given[0, 1] == given[1, 1]
     typed = raw(a=[1054.0, 2.5], b=[3, 4])
     assert values(field, "a", typed) == pytest.approx([1054, 2.5], abs=1e-3)
 

@@ -8,7 +8,7 @@ one value is kept, the number of its input: batches have an input for each.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -172,17 +172,17 @@ class Table(Field):
         """As text, as a CSV would have them, so that both are read alike."""
         import polars as pl
 
-        keys = (
-            *(column.name for column in self.columns),
-            *(key for row in rows.values() for key in row),
-        )
+        written: dict[str, Callable[[Any], str | None]] = {
+            **{key: _plainly for row in rows.values() for key in row},
+            **{column.name: column.written for column in self.columns},
+        }
         texts = [
             pl.Series(
                 key,
-                [None if (v := row.get(key)) is None else str(v) for row in rows.values()],
+                [written[key](row.get(key)) for row in rows.values()],
                 pl.String,
             )
-            for key in dict.fromkeys(keys)
+            for key in written
         ]
         lacking = {place: self._absent(row) for place, row in enumerate(rows.values())}
         uneven = {place: absent for place, absent in lacking.items() if absent}
@@ -288,6 +288,10 @@ class _Rows(NamedTuple):
     numbers: Sequence[int]
     notes: tuple[str, ...] = ()
     uneven: Mapping[int, str] = MappingProxyType({})
+
+
+def _plainly(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _noted(notes: list[str], what: str) -> tuple[str, ...]:

@@ -61,6 +61,17 @@ class TableColumn(Config):
         """How many values are kept of it: a category's is the number of its input, or -1."""
         return 1 if self.kind == "category" else self.width
 
+    def written(self, value: Any) -> str | None:
+        """A value held in Python as the column is written: 1.054 may be 1,054 there.
+
+        >>> TableColumn(name="n", kind="number", decimal=",").written(1.054)
+        '1,054'
+        """
+        if value is None:
+            return None
+        is_number = self.kind == "number" and not isinstance(value, str)
+        return str(value).replace(".", self.decimal) if is_number else str(value)
+
     def show(self, values: np.ndarray) -> str:
         """What its kept values say, in the column's own units."""
         return f"{self.name} {self._shown(np.asarray(values, np.float64))}"

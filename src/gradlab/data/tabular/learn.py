@@ -24,6 +24,9 @@ MOST_CATEGORIES = 1000
 SHARED = 256
 """Inputs that the categories beyond these share, by a hash of their text."""
 
+FAR = 1000
+"""A value is a mistake, most likely, so many times farther from the middle than most are."""
+
 Learnt = TableColumn | str
 """How a column becomes inputs, or the reason why it cannot."""
 
@@ -98,15 +101,28 @@ def _number(column: TableColumn, values: np.ndarray) -> Learnt:
         return "it is constant"
     if _ID.search(column.name) and not missing and _names(known):
         return f"{len(known)} different whole numbers in {len(known)} rows: it names them"
+    mean, std = float(known.mean()), (0.0 if low == high else float(known.std())) or 1.0
+    note = column.note
+    if high - low > 6 * std and (far := _far(known)):
+        said = f"{far:.4g} is {FAR:,} times farther from the middle than most are, which it hides"
+        note += f"{'; ' if note else ''}{said}: correct it, or empty that cell"
     return column.model_copy(
         update={
-            "mean": float(known.mean()),
-            "std": (0.0 if low == high else float(known.std())) or 1.0,
+            "mean": mean,
+            "std": std,
+            "note": note,
             "low": low,
             "high": high,
             "missing": missing,
         }
     )
+
+
+def _far(values: np.ndarray) -> float | None:
+    """The value beside which all others are as one; None where there is none."""
+    low, middle, high = np.percentile(values, (5, 50, 95))
+    farthest = float(values[np.abs(values - middle).argmax()])
+    return farthest if high > low and abs(farthest - middle) > FAR * (high - low) else None
 
 
 def _names(values: np.ndarray) -> bool:

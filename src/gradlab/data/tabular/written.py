@@ -41,6 +41,8 @@ _FORM = (
     rf"^(\(?)\s*([-+\u2212]?)\s*({_SIGN}?)\s*([-+\u2212]?)\s*"
     rf"((?:\d[\d.,'\u2019\s]*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*({_SIGN}?)\s*\)?$"
 )
+_CLOCK = r"^([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9](?:\.[0-9]+)?))?$"
+"""A time of day, or how long something took: as hours."""
 _THOUSANDS = r"^[-+]?[1-9]\d{0,2}(?:\.\d{3})*$"
 """A whole number as one that groups by points writes it."""
 
@@ -133,9 +135,13 @@ def texts_read(texts: pl.DataFrame) -> pl.DataFrame:
     opened, first, before, second, body, after = (pl.col(str(n)) for n in range(1, 7))
     minus = (opened == "(") | first.is_in(["-", "\u2212"]) | second.is_in(["-", "\u2212"])
     factor = pl.when(minus).then(-1.0).otherwise(1.0)
+    hours, minutes, seconds = (
+        texts["value"].str.extract(_CLOCK, n).cast(pl.Float64) for n in (1, 2, 3)
+    )
+    clock = hours + minutes / 60 + seconds.fill_null(0) / 3600
     found = parts.select(
-        (factor * _number(body, ".")).alias("point"),
-        (factor * _number(body, ",")).alias("comma"),
+        (factor * _number(body, ".")).fill_null(clock).alias("point"),
+        (factor * _number(body, ",")).fill_null(clock).alias("comma"),
         pl.when(before != "").then(before).otherwise(after).fill_null("").alias("sign"),
     )
     return texts.hstack(found).with_columns(
