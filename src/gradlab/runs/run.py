@@ -161,7 +161,7 @@ class Run:
             "seed": self.recipe.seed,
             "metrics": self.metrics,
             "baselines": self.baselines,
-            "warnings": end.get("warnings", []),
+            "verdict": end.get("verdict", []),
             "seconds": end.get("seconds"),
             "examples_per_second": end.get("examples_per_second"),
             "best_epoch": end.get("best_epoch"),

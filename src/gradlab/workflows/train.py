@@ -27,8 +27,9 @@ from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
 from gradlab.version import __version__
 from gradlab.workflows.diagnosis import first_fault
+from gradlab.workflows.evidence import beginning, evidence, network
 from gradlab.workflows.given import dataset_of, is_held
-from gradlab.workflows.verdict import warnings
+from gradlab.workflows.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,9 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
         observers.append(Gallery(task, run.path / "samples"))
     for kind in run_options.log:
         observers.append(_logger(kind, run))
+    first = None if run.folder.has("last") else beginning(task)
+    if first is not None:
+        run.folder.append(first)
     try:
         progress = fit(task, task.plan, run.folder, observers)
     except Diverged as error:
@@ -155,6 +159,7 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
 
 def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
     """Evaluate the weights of the best epoch on each split, once, and record it."""
+    seen = network(task, run.history)  # of the last weights: those of the best come next
     task.load_weights(run.folder.load("best")[1])
     splits = [split for split in ("train", "val", "test") if task.has(split)]
     splits = splits if test else [split for split in splits if split != "test"]
@@ -175,7 +180,7 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
             "examples_per_second": rate and round(rate, 1),
             "best_epoch": progress.best_epoch + 1,
             "baselines": found,
-            "warnings": warnings(metrics, found, task.plan.monitor or task.monitor),
+            "verdict": verdict(evidence(task, run.history, seen, metrics, found)),
         }
     )
     run.task = task

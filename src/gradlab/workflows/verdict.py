@@ -1,32 +1,382 @@
-"""What is to be said of a training that has ended."""
+"""The verdict on a training that has ended: what went wrong, by which numbers, and what to try.
+
+Causes first, then what they lead to. Each rule reads the evidence and says nothing where all is
+well: a limit lies far from what healthy trainings show, and a small val split is given its chance.
+`docs/verdict.md` has a paragraph for each code.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+from gradlab.insight.finding import Finding, name_words
 from gradlab.measures import measure
+from gradlab.words import counted
+from gradlab.workflows.evidence import Evidence
+from gradlab.workflows.fixes import Fixes
+
+Rule = Callable[[Evidence, Fixes], Iterator[Finding]]
+
+FLAT = 0.1
+"""Share of a guess's loss: a training that gained less has learnt nothing."""
+STILL = 0.03
+"""Relative change of the weights below which they have hardly moved."""
+GUESSES = frozenset({"majority class", "mean", "mean image", "random actions"})
+"""Baselines that look at no input; the others are models."""
 
 
-def warnings(
-    metrics: Mapping[str, Mapping[str, float]],
-    baselines: Mapping[str, Mapping[str, Mapping[str, float]]],
-    monitor: str,
-) -> list[str]:
-    """A plain sentence for each baseline that the network does not beat on the held-out split."""
-    split = next((name for name in ("val", "test") if name in metrics and name in baselines), "")
-    if not split or monitor not in metrics[split]:
-        return []
-    known = measure(monitor)
-    reached = metrics[split][monitor]
-    found = []
-    for name, figures in baselines[split].items():
-        if monitor not in figures:
+def verdict(found: Evidence) -> list[dict[str, str]]:
+    """The findings about a training, as the JSON of a run holds them; none where all is well."""
+    fixes = Fixes(found.recipe)
+    causes = [finding for rule in CAUSES for finding in rule(found, fixes)]
+    cause = causes[0].fix if causes else ""
+    effects = [finding for rule in EFFECTS for finding in rule(found, fixes)]
+    said = [*causes, *effects[: 1 if causes else None]]
+    return [
+        {
+            "code": one.code,
+            "evidence": one.what,
+            "fix": cause if one in effects and cause else one.fix,
+        }
+        for one in said
+    ]
+
+
+def _say(code: str, what: str, fix: str) -> Finding:
+    return Finding("warning", code, what, fix)
+
+
+# what the numbers say
+
+
+def learnt(found: Evidence) -> float | None:
+    """How far the training loss fell below that of a guess (else: below where it began), as a
+    share of it; 1 is all the way to 0."""
+    curve, level = found.smoothed(), found.guess or found.initial
+    if not curve or level is None or level <= 0:
+        return None
+    return 1 - curve[-1] / level
+
+
+def _numbers(found: Evidence) -> str:
+    """The way of the training loss in words."""
+    curve = found.smoothed()
+    first = found.initial if found.initial is not None else curve[0]
+    steps = counted(int(found.train[-1][0]), "step")
+    guess = "" if found.guess is None else f" (a guess has {found.guess:.4g})"
+    return (
+        f"the training loss was {first:.4g} at the start and {curve[-1]:.4g} after {steps}{guess}"
+    )
+
+
+def _moved(found: Evidence) -> str:
+    share = found.network.changed.relative if found.network else math.nan
+    return f"the weights changed by {100 * share:.2g} % of their size"
+
+
+# causes: layers that cannot learn
+
+
+def unregistered_layers(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """Layers in a Python list, or bare tensors: neither trained nor saved."""
+    names = found.network.unregistered if found.network else ()
+    if names:
+        what = f"{name_words(names)}: holds layers that the network does not know of"
+        what += ", which are neither trained nor saved (a Python list or dictionary)"
+        yield _say("unregistered-layers", what, "nn.ModuleList in place of the list")
+
+
+def frozen_layers(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """Layers that are not trained, and are as torch drew them."""
+    names = found.network.frozen if found.network else ()
+    if names:
+        what = f"{name_words(names)}: not trained (requires_grad is False), yet still as random as "
+        what += "torch draws new layers"
+        yield _say("frozen-layers", what, "requires_grad_(True) on these parameters")
+
+
+def unchanged_layers(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """Parameters of which no value has changed, though they are trained."""
+    names = found.network.changed.unchanged if found.network else ()
+    if not names or not found.network:
+        return
+    what = f"{name_words(names)}: not one value has changed in {int(found.train[-1][0]):,} steps"
+    dead = any(value == 0 for _, value in found.network.health.gradients)
+    fix = fixes.lr(100)
+    if found.recipe.transfer.init in ("zeros", "constant"):
+        what += f", which began with --init {found.recipe.transfer.init}"
+        fix = fixes.option("transfer.init", "default")
+    elif dead:
+        what += ", and their gradient is 0"
+        fix = fixes.awake()
+    yield _say("unchanged-layers", what, fix)
+
+
+# causes: units
+
+
+def dead_units(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """Layers of which nearly all units are 0 for every example."""
+    health = found.network.health if found.network else None
+    for layer in health.activations if health else ():
+        if layer.units > 1 and layer.dead > 0.9:
+            what = f"{layer.name}: {100 * layer.dead:.0f} % of the {layer.units} units are dead, 0 "
+            what += "for every example looked at"
+            yield _say("dead-units", what, fixes.awake())
+            return
+
+
+def saturated_units(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """Layers of which nearly all values are at the ends of a tanh or sigmoid."""
+    health = found.network.health if found.network else None
+    for layer in health.activations if health else ():
+        if layer.saturated > 0.75:
+            what = f"{layer.name}: {100 * layer.saturated:.0f} % of the values are saturated, where"
+            what += " the slope is next to 0"
+            yield _say("saturated-units", what, fixes.option("transfer.init", "xavier"))
+            return
+
+
+def vanishing_gradient(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A first layer whose gradient is thousands of times smaller than the last one's."""
+    gained = learnt(found)
+    gradients = found.network.health.gradients if found.network else ()
+    if len(gradients) < 3 or (gained is not None and gained > 0.5):
+        return
+    (first, low), (last, high) = gradients[0], gradients[-1]
+    if 0 < low < 1e-3 * high:
+        what = f"the gradient vanishes on its way back: of its size beside the weights, {first} has"
+        what += f" {low:.1e}, {last} {high:.1e}"
+        yield _say("vanishing-gradient", what, fixes.gradients())
+
+
+# causes: the rate, the loss, the batches
+
+
+def wrong_sign(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A loss that falls while the answers become worse than a guess."""
+    curve = found.smoothed()
+    if len(curve) < 2 or curve[-1] >= curve[0]:
+        return
+    guess = next(iter(found.baselines.get("train", {}).values()), {})
+    for name in ("accuracy", "r2"):
+        reached, by_guess = (row.get(name) for row in (found.metrics.get("train", {}), guess))
+        if reached is None or by_guess is None:
             continue
-        theirs = figures[monitor]
-        better = reached < theirs if known.goal == "min" else reached > theirs
-        if not better:
-            found.append(
-                f"the network is no better than the baseline {name!r} on {split}: {monitor} "
-                f"{known.text(reached)}, {name} {known.text(theirs)}"
-            )
-    return found
+        if reached < (by_guess / 2 if name == "accuracy" else by_guess - 0.5):
+            text = measure(name).text
+            what = f"the loss fell from {curve[0]:.4g} to {curve[-1]:.4g} while {name} on train "
+            what += f"came to {text(reached)}, below a guess ({text(by_guess)}): it has the wrong "
+            what += "sign"
+            yield _say("wrong-sign", what, "loss=lambda output, y: -loss(output, y)")
+        return
+
+
+def rate_too_low(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A flat loss, and weights that have hardly moved."""
+    gained, network = learnt(found), found.network
+    if gained is None or network is None or gained > 0.5 or network.changed.unchanged:
+        return
+    change = network.changed.relative
+    if 0 < change < STILL and not _blocked(found):
+        factor = min(10.0 ** round(math.log10(0.3 / change)), 1e5)
+        what = (
+            f"the learning rate {found.recipe.optimizer.lr:g} is too low: {_numbers(found)}, and "
+        )
+        yield _say("rate-too-low", what + _moved(found), fixes.lr(max(factor, 10.0)))
+
+
+def rate_too_high(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A loss that has grown, or jumps up and down, or stays up while the weights run away."""
+    gained, network, curve = learnt(found), found.network, found.smoothed()
+    if gained is None or network is None or found.initial is None:
+        return
+    level = found.guess or found.initial
+    change = network.changed.relative
+    grown = curve[-1] > max(1.3 * level, 0.9 * found.initial)
+    lost = curve[-1] > 2.5 * min(curve) and gained < 0.7
+    jumps = _roughness(found)
+    if grown:
+        why = f"{_numbers(found)}: it has grown"
+    elif lost:
+        why = f"the training loss had come down to {min(curve):.4g} and ended at {curve[-1]:.4g}"
+    elif jumps > 0.4 and gained < 0.5:
+        why = f"the training loss jumps by {100 * jumps:.0f} % from one line of the log to the next"
+    elif gained < 2 * FLAT and change > 2:
+        why = _numbers(found)
+    else:
+        return
+    if change < STILL or _blocked(found):
+        return
+    what = f"the learning rate {found.recipe.optimizer.lr:g} is too high: {why}, and "
+    yield _say("rate-too-high", what + _moved(found), fixes.lr(0.1 if change < 20 else 0.01))
+
+
+def _roughness(found: Evidence) -> float:
+    """The mean jump between neighbours in the second half of the training loss, as a share."""
+    values = [value for _, value in found.train]
+    values = values[len(values) // 2 :]
+    if len(values) < 4:
+        return 0.0
+    jumps = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
+    return (sum(jumps) / len(jumps)) / max(abs(sum(values) / len(values)), 1e-12)
+
+
+def _blocked(found: Evidence) -> bool:
+    """Whether the gradient is 0 somewhere, so that no rate would help."""
+    health = found.network.health if found.network else None
+    return health is not None and any(
+        layer.dead > 0.9 and layer.units > 1 for layer in health.activations
+    )
+
+
+def initial_loss(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A first loss that is far above that of a guess."""
+    guess, first = found.guess, found.initial
+    if guess is None or first is None or guess <= 0 or first < 4 * guess:
+        return
+    what = f"the loss before the first step was {first:.4g}, {first / guess:.0f} times that of a "
+    what += f"guess ({guess:.4g}): the first steps are spent on undoing it"
+    yield _say("initial-loss", what, fixes.option("transfer.init", "xavier"))
+
+
+def one_step_an_epoch(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A batch that holds the whole of a small dataset, and so few updates."""
+    count, updates = found.counts.get("train", 0), int(found.train[-1][0]) if found.train else 0
+    if found.steps == 1 and 2 * 8 <= count and updates < 100:
+        what = f"one step an epoch: a batch holds all {count} training examples, which makes "
+        what += f"{counted(updates, 'update')} in all"
+        size = max(1 << max((count // 10).bit_length() - 1, 0), 8)
+        yield _say("one-step-an-epoch", what, fixes.option("plan.batch_size", size))
+
+
+# effects
+
+
+def overfitting(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A val loss that rises while the training loss falls."""
+    values = found.val.get("loss", ())
+    if len(values) < 5 or not found.train or found.steps < 1:
+        return
+    (since, low), end = min(values, key=lambda pair: pair[1]), _mean(values[-3:])
+    after = [value for epoch, value in values if epoch > since]
+    falling = [value for step, value in found.train if step >= since * found.steps]
+    level = found.guess or found.initial or low
+    if len(after) < 4 or len(falling) < 2 or level <= 0:
+        return
+    fell = falling[-1] < 0.9 * falling[0]
+    if fell and end > 1.25 * low and end - low > 0.15 * level and low > 0:
+        what = f"overfitting since epoch {since:.0f}: the val loss has risen from {low:.4g} to "
+        what += (
+            f"{end:.4g}, while the training loss fell from {falling[0]:.4g} to {falling[-1]:.4g}"
+        )
+        yield _say("overfitting", what, fixes.regularise())
+
+
+def underfitting(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A training loss that is still falling fast, or above that of a simple model."""
+    curve, gained = found.smoothed(), learnt(found)
+    if gained is None or len(curve) < 2 or gained < -0.2:
+        return
+    level = found.guess or found.initial or math.inf
+    before = curve[-max(len(curve) // 4, 2)]
+    own = found.metrics.get("train", {}).get("loss", math.inf)
+    simple = [
+        (name, row["loss"])
+        for name, row in found.baselines.get("train", {}).items()
+        if name not in GUESSES and "loss" in row
+    ]
+    if (before - curve[-1]) > 0.08 * level and curve[-1] > 0.35 * level:
+        what = f"underfitting: the training loss was still falling, from {before:.4g} to "
+        what += f"{curve[-1]:.4g} in the last quarter"
+        yield _say("underfitting", what, fixes.option("plan.epochs", 3 * found.recipe.plan.epochs))
+    elif simple and own > 1.25 * simple[0][1] + 0.05 * level and own > 0.25 * level:
+        what = f"underfitting: on the training split itself the loss is {own:.4g}, that of the "
+        what += f"{simple[0][0]} {simple[0][1]:.4g}"
+        yield _say("underfitting", what, fixes.more_room())
+
+
+def no_better_than_baseline(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A network that is no better than a guess, or clearly worse than a simple model."""
+    split = next((s for s in ("val", "test") if s in found.metrics and s in found.baselines), "")
+    reached = found.metrics.get(split, {}).get(found.monitor)
+    if reached is None:
+        return
+    known, beaten = measure(found.monitor), []
+    for name, figures in found.baselines[split].items():
+        theirs = figures.get(found.monitor)
+        if theirs is None:
+            continue
+        margin = 0.0 if name in GUESSES else _noise(found.monitor, theirs, found.counts.get(split))
+        gain = theirs - reached if known.goal == "min" else reached - theirs
+        if gain < -margin or (not margin and gain <= 0):
+            beaten.append(f"{name!r} ({known.text(theirs)})")
+    if beaten:
+        what = f"the network is no better than the baseline {' and '.join(beaten)} on {split}: "
+        what += f"{found.monitor} {known.text(reached)}"
+        yield _say("no-better-than-baseline", what, fixes.more_room())
+
+
+def _noise(name: str, value: float, count: int | None) -> float:
+    """The standard error of a metric on so many examples."""
+    if not count:
+        return 0.0
+    if measure(name).goal == "max" and 0 <= value <= 1:
+        return math.sqrt(max(value * (1 - value), 1 / (count + 2)) / count)
+    return abs(value) * math.sqrt(2 / count)
+
+
+def noisy_best(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
+    """A best epoch that stands alone: the epochs beside it are far worse."""
+    values = found.val.get(found.monitor, ())
+    count = found.counts.get("val", 0)
+    if len(values) < 6 or not count:
+        return
+    known = measure(found.monitor)
+    sign = -1 if known.goal == "min" else 1
+    place = max(range(len(values)), key=lambda i: sign * values[i][1])
+    beside = [
+        value for _, value in (*values[max(place - 2, 0) : place], *values[place + 1 : place + 3])
+    ]
+    after = [value for _, value in values[place + 1 :]]
+    if len(after) < 2 or len(beside) < 3:
+        return
+    best, usual = values[place][1], _mean([(0.0, v) for v in (*beside, *after)])
+    nearest = min(sign * (best - value) for value in beside)
+    limit = 0.04 if 0 <= best <= 1 and sign > 0 else 0.1 * abs(best)
+    if nearest > limit and sign * (best - usual) > 2 * limit:
+        what = f"the best epoch ({values[place][0]:.0f}) stands alone: {found.monitor} "
+        what += f"{known.text(best)} on {counted(count, 'val example')}, "
+        what += f"{known.text(usual)} in the epochs around and after it"
+        fix = fixes.lr(0.3) if count >= 100 else fixes.option("data.val", 0.3)
+        yield _say("noisy-best-epoch", what, fix)
+
+
+def _mean(values: Sequence[tuple[float, float]]) -> float:
+    return sum(value for _, value in values) / max(len(values), 1)
+
+
+CAUSES: tuple[Rule, ...] = (
+    unregistered_layers,
+    frozen_layers,
+    unchanged_layers,
+    wrong_sign,
+    dead_units,
+    saturated_units,
+    vanishing_gradient,
+    rate_too_low,
+    rate_too_high,
+    one_step_an_epoch,
+    initial_loss,
+)
+EFFECTS: tuple[Rule, ...] = (overfitting, underfitting, noisy_best, no_better_than_baseline)
+
+Verdict = list[dict[str, str]]
+"""As a run's JSON holds it."""
+
+
+def sentences(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The findings as people read them."""
+    return [f"{one['evidence']}. Try {one['fix']}" for one in found]
