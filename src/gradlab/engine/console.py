@@ -95,7 +95,8 @@ class Console(Observer):
 
     def say(self, text: str) -> None:
         """One plain line: names from a person's data are read neither as markup nor as commands."""
-        self.bars.console.print(printable(text), markup=False, highlight=False)
+        # One line stays one line: in a pipe it is not torn at 80 columns.
+        self.bars.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 _PLAIN = {"step", "epoch", "split", "seconds", "steps", "examples", "lr"}  # no figures

@@ -36,7 +36,7 @@ class Network:
     """
 
     changed: Movement
-    health: Health = Health()
+    health: Health = field(default_factory=Health)
     unregistered: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
 

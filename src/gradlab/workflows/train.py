@@ -26,7 +26,7 @@ from gradlab.runs.make import learnt_from, make
 from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
 from gradlab.version import __version__
-from gradlab.workflows.diagnosis import first_fault
+from gradlab.workflows.diagnosis import FlatLoss, first_fault
 from gradlab.workflows.evidence import beginning, evidence, network
 from gradlab.workflows.given import dataset_of, is_held
 from gradlab.workflows.verdict import verdict
@@ -149,6 +149,9 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
     first = None if run.folder.has("last") else beginning(task)
     if first is not None:
         run.folder.append(first)
+        if run_options.progress:
+            total = task.plan.epochs * task.steps
+            observers.append(FlatLoss(first["loss"], total, run.recipe.name))
     try:
         progress = fit(task, task.plan, run.folder, observers)
     except Diverged as error:
@@ -229,8 +232,8 @@ def _explained(error: Diverged, run: Run, task: Task) -> UserError:
     smaller = task.recipe.optimizer.lr / 10
     return UserError(
         f"the training diverged at {error}. {where} {kept} Try a smaller learning rate "
-        f"(--optimizer.lr {smaller:.3g}), gradient clipping (--plan.clip_norm 1) or warm-up "
-        "(--schedule.warmup 1)"
+        f"(--lr {smaller:.3g}), gradient clipping (--clip-norm 1) or warm-up "
+        "(--warmup 1)"
     )
 
 

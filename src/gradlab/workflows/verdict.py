@@ -8,10 +8,12 @@ well: a limit lies far from what healthy trainings show, and a small val split i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from gradlab.insight.finding import Finding, name_words
+from gradlab.insight.health import Activation
 from gradlab.measures import measure
 from gradlab.words import counted
 from gradlab.workflows.evidence import Evidence
@@ -23,24 +25,26 @@ FLAT = 0.1
 """Share of a guess's loss: a training that gained less has learnt nothing."""
 STILL = 0.03
 """Relative change of the weights below which they have hardly moved."""
+RAN_AWAY = 5.0
+"""Relative change of the weights beyond which they have run away."""
 GUESSES = frozenset({"majority class", "mean", "mean image", "random actions"})
 """Baselines that look at no input; the others are models."""
 
 
 def verdict(found: Evidence) -> list[dict[str, str]]:
-    """The findings about a training, as the JSON of a run holds them; none where all is well."""
+    """The findings about a training, as the JSON of a run holds them; none where all is well.
+
+    Where a cause is known its effects are left out, but for the one that everybody asks for.
+    """
     fixes = Fixes(found.recipe)
-    causes = [finding for rule in CAUSES for finding in rule(found, fixes)]
-    cause = causes[0].fix if causes else ""
-    effects = [finding for rule in EFFECTS for finding in rule(found, fixes)]
-    said = [*causes, *effects[: 1 if causes else None]]
+    said = [finding for rule in CAUSES for finding in rule(found, fixes)]
+    said += [finding for rule in EFFECTS if not said for finding in rule(found, fixes)]
+    beaten = [*no_better_than_baseline(found, fixes)]
+    if said:  # what is behind it is what to change
+        beaten = [replace(finding, fix=said[0].fix) for finding in beaten]
     return [
-        {
-            "code": one.code,
-            "evidence": one.what,
-            "fix": cause if one in effects and cause else one.fix,
-        }
-        for one in said
+        {"code": finding.code, "evidence": finding.what, "fix": finding.fix}
+        for finding in (*said, *beaten)
     ]
 
 
@@ -119,13 +123,17 @@ def unchanged_layers(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
 
 def dead_units(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     """Layers of which nearly all units are 0 for every example."""
-    health = found.network.health if found.network else None
-    for layer in health.activations if health else ():
-        if layer.units > 1 and layer.dead > 0.9:
-            what = f"{layer.name}: {100 * layer.dead:.0f} % of the {layer.units} units are dead, 0 "
-            what += "for every example looked at"
-            yield _say("dead-units", what, fixes.awake())
-            return
+    layer = _dead_layer(found)
+    if layer is not None and found.network:
+        what = f"{layer.name}: {100 * layer.dead:.0f} % of the {layer.units} units are dead, 0 for "
+        what += "every example looked at"
+        ran = found.network.changed.relative > RAN_AWAY
+        yield _say("dead-units", what, fixes.lr(0.1) if ran else fixes.awake())
+
+
+def _dead_layer(found: Evidence) -> Activation | None:
+    layers = found.network.health.activations if found.network else ()
+    return next((layer for layer in layers if layer.units > 1 and layer.dead > 0.9), None)
 
 
 def saturated_units(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
@@ -158,18 +166,17 @@ def vanishing_gradient(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
 def wrong_sign(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     """A loss that falls while the answers become worse than a guess."""
     curve = found.smoothed()
-    if len(curve) < 2 or curve[-1] >= curve[0]:
+    if len(curve) < 2 or curve[0] - curve[-1] < FLAT * abs(curve[0]):
         return
-    guess = next(iter(found.baselines.get("train", {}).values()), {})
+    guess = next(iter(found.baselines.get("val", {}).values()), {})
     for name in ("accuracy", "r2"):
-        reached, by_guess = (row.get(name) for row in (found.metrics.get("train", {}), guess))
-        if reached is None or by_guess is None:
+        values, by_guess = found.val.get(name, ()), guess.get(name)
+        if not values or by_guess is None:
             continue
+        reached, text = _mean(values[-3:]), measure(name).text
         if reached < (by_guess / 2 if name == "accuracy" else by_guess - 0.5):
-            text = measure(name).text
-            what = f"the loss fell from {curve[0]:.4g} to {curve[-1]:.4g} while {name} on train "
-            what += f"came to {text(reached)}, below a guess ({text(by_guess)}): it has the wrong "
-            what += "sign"
+            what = f"the loss has the wrong sign: it fell from {curve[0]:.4g} to {curve[-1]:.4g}, "
+            what += f"while {name} on val came to {text(reached)}, below a guess ({text(by_guess)})"
             yield _say("wrong-sign", what, "loss=lambda output, y: -loss(output, y)")
         return
 
@@ -177,38 +184,37 @@ def wrong_sign(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
 def rate_too_low(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     """A flat loss, and weights that have hardly moved."""
     gained, network = learnt(found), found.network
-    if gained is None or network is None or gained > 0.5 or network.changed.unchanged:
+    if gained is None or network is None or gained > 0.5 or _dead_layer(found):
         return
     change = network.changed.relative
-    if 0 < change < STILL and not _blocked(found):
-        factor = min(10.0 ** round(math.log10(0.3 / change)), 1e5)
+    if 0 < change < STILL:
+        factor = min(max(10.0 ** round(math.log10(0.3 / change)), 10.0), 1e5)
         what = (
             f"the learning rate {found.recipe.optimizer.lr:g} is too low: {_numbers(found)}, and "
         )
-        yield _say("rate-too-low", what + _moved(found), fixes.lr(max(factor, 10.0)))
+        yield _say("rate-too-low", what + _moved(found), fixes.lr(factor))
 
 
 def rate_too_high(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     """A loss that has grown, or jumps up and down, or stays up while the weights run away."""
     gained, network, curve = learnt(found), found.network, found.smoothed()
-    if gained is None or network is None or found.initial is None:
+    if gained is None or network is None or found.initial is None or gained > 0.9:
         return
-    level = found.guess or found.initial
-    change = network.changed.relative
-    grown = curve[-1] > max(1.3 * level, 0.9 * found.initial)
-    lost = curve[-1] > 2.5 * min(curve) and gained < 0.7
-    jumps = _roughness(found)
-    if grown:
+    level = max(found.guess or found.initial, found.initial)
+    change, jumps = network.changed.relative, _roughness(found)
+    if change < STILL or (change < 1 and _dead_layer(found)):
+        return
+    if curve[-1] > 1.3 * level:
         why = f"{_numbers(found)}: it has grown"
-    elif lost:
+    elif max(curve) > 2.5 * level:
+        why = f"the training loss, {found.initial:.4g} at the start, had grown to {max(curve):.4g}"
+    elif curve[-1] > 2.5 * min(curve) and gained < 0.7:
         why = f"the training loss had come down to {min(curve):.4g} and ended at {curve[-1]:.4g}"
     elif jumps > 0.4 and gained < 0.5:
         why = f"the training loss jumps by {100 * jumps:.0f} % from one line of the log to the next"
-    elif gained < 2 * FLAT and change > 2:
+    elif gained < 2 * FLAT and change > RAN_AWAY:
         why = _numbers(found)
     else:
-        return
-    if change < STILL or _blocked(found):
         return
     what = f"the learning rate {found.recipe.optimizer.lr:g} is too high: {why}, and "
     yield _say("rate-too-high", what + _moved(found), fixes.lr(0.1 if change < 20 else 0.01))
@@ -220,22 +226,14 @@ def _roughness(found: Evidence) -> float:
     values = values[len(values) // 2 :]
     if len(values) < 4:
         return 0.0
-    jumps = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
+    jumps = [abs(b - a) for a, b in pairwise(values)]
     return (sum(jumps) / len(jumps)) / max(abs(sum(values) / len(values)), 1e-12)
-
-
-def _blocked(found: Evidence) -> bool:
-    """Whether the gradient is 0 somewhere, so that no rate would help."""
-    health = found.network.health if found.network else None
-    return health is not None and any(
-        layer.dead > 0.9 and layer.units > 1 for layer in health.activations
-    )
 
 
 def initial_loss(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     """A first loss that is far above that of a guess."""
     guess, first = found.guess, found.initial
-    if guess is None or first is None or guess <= 0 or first < 4 * guess:
+    if guess is None or first is None or guess <= 0 or first < 3 * guess:
         return
     what = f"the loss before the first step was {first:.4g}, {first / guess:.0f} times that of a "
     what += f"guess ({guess:.4g}): the first steps are spent on undoing it"
@@ -245,7 +243,7 @@ def initial_loss(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
 def one_step_an_epoch(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     """A batch that holds the whole of a small dataset, and so few updates."""
     count, updates = found.counts.get("train", 0), int(found.train[-1][0]) if found.train else 0
-    if found.steps == 1 and 2 * 8 <= count and updates < 100:
+    if found.steps == 1 and count >= 16 and updates < 100:
         what = f"one step an epoch: a batch holds all {count} training examples, which makes "
         what += f"{counted(updates, 'update')} in all"
         size = max(1 << max((count // 10).bit_length() - 1, 0), 8)
@@ -267,7 +265,7 @@ def overfitting(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     if len(after) < 4 or len(falling) < 2 or level <= 0:
         return
     fell = falling[-1] < 0.9 * falling[0]
-    if fell and end > 1.25 * low and end - low > 0.15 * level and low > 0:
+    if fell and end > 1.25 * low and end - low > 0.3 * level and low > 0:
         what = f"overfitting since epoch {since:.0f}: the val loss has risen from {low:.4g} to "
         what += (
             f"{end:.4g}, while the training loss fell from {falling[0]:.4g} to {falling[-1]:.4g}"
@@ -276,26 +274,37 @@ def overfitting(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
 
 
 def underfitting(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
-    """A training loss that is still falling fast, or above that of a simple model."""
-    curve, gained = found.smoothed(), learnt(found)
-    if gained is None or len(curve) < 2 or gained < -0.2:
+    """A training loss that is still falling fast, or worse on train itself than a simple model."""
+    gained = learnt(found)
+    if gained is None:
         return
+    curve = [*([] if found.initial is None else [found.initial]), *found.smoothed()]
     level = found.guess or found.initial or math.inf
     before = curve[-max(len(curve) // 4, 2)]
-    own = found.metrics.get("train", {}).get("loss", math.inf)
-    simple = [
-        (name, row["loss"])
-        for name, row in found.baselines.get("train", {}).items()
-        if name not in GUESSES and "loss" in row
-    ]
-    if (before - curve[-1]) > 0.08 * level and curve[-1] > 0.35 * level:
+    behind = _behind(found, "train", 0.05)
+    if before - curve[-1] > 0.08 * level and curve[-1] > 0.35 * level:
         what = f"underfitting: the training loss was still falling, from {before:.4g} to "
         what += f"{curve[-1]:.4g} in the last quarter"
         yield _say("underfitting", what, fixes.option("plan.epochs", 3 * found.recipe.plan.epochs))
-    elif simple and own > 1.25 * simple[0][1] + 0.05 * level and own > 0.25 * level:
-        what = f"underfitting: on the training split itself the loss is {own:.4g}, that of the "
-        what += f"{simple[0][0]} {simple[0][1]:.4g}"
+    elif behind and gained < 0.75:
+        what = f"underfitting: on the training split itself {behind}"
         yield _say("underfitting", what, fixes.more_room())
+
+
+def _behind(found: Evidence, split: str, share: float) -> str:
+    """In words by what a simple model is clearly better; nothing where none is."""
+    reached = found.metrics.get(split, {}).get(found.monitor)
+    known = measure(found.monitor)
+    for name, figures in found.baselines.get(split, {}).items():
+        theirs = figures.get(found.monitor)
+        if reached is None or theirs is None or name in GUESSES:
+            continue
+        gain = theirs - reached if known.goal == "min" else reached - theirs
+        if gain < -share * abs(theirs) - _noise(found.monitor, theirs, found.counts.get(split)):
+            return (
+                f"{found.monitor} is {known.text(reached)}, that of the {name} {known.text(theirs)}"
+            )
+    return ""
 
 
 def no_better_than_baseline(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
@@ -309,7 +318,9 @@ def no_better_than_baseline(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
         theirs = figures.get(found.monitor)
         if theirs is None:
             continue
-        margin = 0.0 if name in GUESSES else _noise(found.monitor, theirs, found.counts.get(split))
+        margin = 0.0
+        if name not in GUESSES:
+            margin = 1.5 * _noise(found.monitor, theirs, found.counts.get(split))
         gain = theirs - reached if known.goal == "min" else reached - theirs
         if gain < -margin or (not margin and gain <= 0):
             beaten.append(f"{name!r} ({known.text(theirs)})")
@@ -329,27 +340,20 @@ def _noise(name: str, value: float, count: int | None) -> float:
 
 
 def noisy_best(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
-    """A best epoch that stands alone: the epochs beside it are far worse."""
-    values = found.val.get(found.monitor, ())
+    """A best epoch by a val metric that jumps from epoch to epoch: the best is the luckiest."""
+    values = [value for _, value in found.val.get(found.monitor, ())]
     count = found.counts.get("val", 0)
-    if len(values) < 6 or not count:
+    if len(values) < 8 or not count:
         return
     known = measure(found.monitor)
-    sign = -1 if known.goal == "min" else 1
-    place = max(range(len(values)), key=lambda i: sign * values[i][1])
-    beside = [
-        value for _, value in (*values[max(place - 2, 0) : place], *values[place + 1 : place + 3])
-    ]
-    after = [value for _, value in values[place + 1 :]]
-    if len(after) < 2 or len(beside) < 3:
-        return
-    best, usual = values[place][1], _mean([(0.0, v) for v in (*beside, *after)])
-    nearest = min(sign * (best - value) for value in beside)
-    limit = 0.04 if 0 <= best <= 1 and sign > 0 else 0.1 * abs(best)
-    if nearest > limit and sign * (best - usual) > 2 * limit:
-        what = f"the best epoch ({values[place][0]:.0f}) stands alone: {found.monitor} "
-        what += f"{known.text(best)} on {counted(count, 'val example')}, "
-        what += f"{known.text(usual)} in the epochs around and after it"
+    later = values[len(values) // 2 :]
+    jump = sum(abs(b - a) for a, b in pairwise(later)) / (len(later) - 1)
+    usual, best = sum(later) / len(later), (min if known.goal == "min" else max)(values)
+    large = 0.04 if known.goal == "max" and 0 <= best <= 1 else 0.2 * abs(usual)
+    if jump > large and abs(best - usual) > 1.8 * max(jump, large):
+        what = f"the best epoch is one noisy value: {found.monitor} {known.text(best)} on "
+        what += f"{counted(count, 'val example')}, where the later epochs have {known.text(usual)} "
+        what += f"on average and differ by {known.text(jump)} from one to the next"
         fix = fixes.lr(0.3) if count >= 100 else fixes.option("data.val", 0.3)
         yield _say("noisy-best-epoch", what, fix)
 
@@ -363,20 +367,12 @@ CAUSES: tuple[Rule, ...] = (
     frozen_layers,
     unchanged_layers,
     wrong_sign,
+    rate_too_low,
+    rate_too_high,
     dead_units,
     saturated_units,
     vanishing_gradient,
-    rate_too_low,
-    rate_too_high,
     one_step_an_epoch,
     initial_loss,
 )
-EFFECTS: tuple[Rule, ...] = (overfitting, underfitting, noisy_best, no_better_than_baseline)
-
-Verdict = list[dict[str, str]]
-"""As a run's JSON holds it."""
-
-
-def sentences(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The findings as people read them."""
-    return [f"{one['evidence']}. Try {one['fix']}" for one in found]
+EFFECTS: tuple[Rule, ...] = (overfitting, underfitting, noisy_best)
