@@ -45,8 +45,9 @@ _MEMORY = 0.7  # of the smoothing: the share of the past
 class RangeTest:
     """`rates` and the smoothed `losses` of the steps; `suggested` is the rate to train with.
 
-    The suggestion is a tenth of the rate at which the smoothed loss was lowest: there the loss is
-    falling fast and still far from the rates at which it explodes. `tuned` is the recipe's own.
+    The suggestion is the rate at which the smoothed loss had come down halfway to its lowest
+    value: there it falls fast, and the rates at which it explodes are far. It is at most a tenth
+    of the rate at which it exploded. `tuned` is the recipe's own.
     """
 
     recipe: str
@@ -85,12 +86,14 @@ class RangeTest:
     def figure(self) -> Figure:
         """The smoothed loss over the rates, and the one that is suggested."""
         from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter
 
         figure = Figure(figsize=(6, 3.6), layout="constrained")
         axes = figure.add_subplot()
         axes.plot(self.rates, self.losses, color=THEME["train"], lw=2)
         axes.axvline(self.suggested, color=THEME["val"], lw=1.4, label=f"{self.suggested:.2g}")
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
         low, first = min(self.losses), self.losses[0]
         axes.set_ylim(low - 0.1 * abs(first - low), first + 0.6 * max(first - low, 1e-12))
         title = f"{self.recipe} on {self.data}: learning rate range test"
@@ -159,13 +162,13 @@ def find_lr(recipe: str | Recipe | nn.Module, *, loss: Any = None, **options: An
     finally:
         if own is not None and before is not None:
             own.model.load_state_dict(before)
-    lowest = int(np.argmin(losses))
+    exploded = float(rates[-1]) if len(rates) < STEPS else None
     return RangeTest(
         recipe=chosen.name,
         data=dataset.name,
-        suggested=float(f"{rates[lowest] / 10:.2g}"),
+        suggested=float(f"{min(_halfway(rates, losses), (exploded or math.inf) / 10):.2g}"),
         tuned=tuned,
-        exploded=float(rates[-1]) if len(rates) < STEPS else None,
+        exploded=exploded,
         rates=tuple(rates.tolist()),
         losses=tuple(losses.tolist()),
     )
@@ -196,6 +199,17 @@ def _raised(task: Supervised) -> tuple[np.ndarray, np.ndarray]:
             "and the loss first"
         )
     return rates[: len(raw)], smooth(np.array(raw), _MEMORY)
+
+
+def _halfway(rates: np.ndarray, losses: np.ndarray) -> float:
+    """The rate at which the loss has come down halfway from where it began to its lowest value."""
+    down = losses < (losses[0] + losses.min()) / 2
+    if losses.min() >= losses[0]:
+        raise UserError(
+            "the loss falls at no learning rate from 1e-7 to 10: look at the network, the loss and "
+            "the data first ('gradlab train' says in its verdict what is to be seen)"
+        )
+    return float(rates[int(np.argmax(down))])
 
 
 def check_out(path: Path) -> None:
