@@ -7,6 +7,11 @@ from typing import Any
 from gradlab.config import Recipe
 from gradlab.recipes.options import shortest
 
+ADAPTIVE = frozenset({"adam", "adamw", "rmsprop"})
+"""Rules that divide by the size of the gradient: one rate suits nearly all networks."""
+USUAL = 1e-3
+"""That rate."""
+
 
 class Fixes:
     """Options of one recipe: on the command line `--lr 0.01`, in Python `lr=0.01`.
@@ -28,8 +33,12 @@ class Fixes:
         return f"--{name.replace('_', '-')} {text}"
 
     def lr(self, factor: float) -> str:
-        """The learning rate times a factor."""
-        return self.option("optimizer.lr", self.recipe.optimizer.lr * factor)
+        """The learning rate times a factor; what an adaptive rule bears is known without trying."""
+        chosen = self.recipe.optimizer
+        lr = chosen.lr * factor
+        if chosen.name in ADAPTIVE:
+            lr = max(lr, USUAL) if factor > 1 else min(lr, 3 * USUAL)
+        return self.option("optimizer.lr", float(f"{lr:.3g}"))
 
     def has(self, option: str) -> bool:
         """Whether the recipe's network is a registered one with such an option."""

@@ -76,8 +76,8 @@ def _numbers(found: Evidence) -> str:
 
 
 def _moved(found: Evidence) -> str:
-    share = found.network.changed.relative if found.network else math.nan
-    return f"the weights changed by {100 * share:.2g} % of their size"
+    share = 100 * found.network.changed.relative if found.network else math.nan
+    return f"the weights changed by {share:{',.0f' if share > 10 else '.2g'}} % of their size"
 
 
 # causes: layers that cannot learn
@@ -124,11 +124,10 @@ def unchanged_layers(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
 def dead_units(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     """Layers of which nearly all units are 0 for every example."""
     layer = _dead_layer(found)
-    if layer is not None and found.network:
+    if layer is not None and not any(rate_too_high(found, fixes)):
         what = f"{layer.name}: {100 * layer.dead:.0f} % of the {layer.units} units are dead, 0 for "
         what += "every example looked at"
-        ran = found.network.changed.relative > RAN_AWAY
-        yield _say("dead-units", what, fixes.lr(0.1) if ran else fixes.awake())
+        yield _say("dead-units", what, fixes.awake())
 
 
 def _dead_layer(found: Evidence) -> Activation | None:
@@ -202,12 +201,13 @@ def rate_too_high(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
         return
     level = max(found.guess or found.initial, found.initial)
     change, jumps = network.changed.relative, _roughness(found)
-    if change < STILL or (change < 1 and _dead_layer(found)):
+    highest = max(value for _, value in found.train)
+    if change < STILL or (highest < 2 * level and change < 1 and _dead_layer(found)):
         return
     if curve[-1] > 1.3 * level:
         why = f"{_numbers(found)}: it has grown"
-    elif max(curve) > 2.5 * level:
-        why = f"the training loss, {found.initial:.4g} at the start, had grown to {max(curve):.4g}"
+    elif highest > 3 * level:
+        why = f"the training loss, {found.initial:.4g} at the start, had grown to {highest:.4g}"
     elif curve[-1] > 2.5 * min(curve) and gained < 0.7:
         why = f"the training loss had come down to {min(curve):.4g} and ended at {curve[-1]:.4g}"
     elif jumps > 0.4 and gained < 0.5:
@@ -331,12 +331,12 @@ def no_better_than_baseline(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
 
 
 def _noise(name: str, value: float, count: int | None) -> float:
-    """The standard error of a metric on so many examples."""
+    """The standard error of the difference between two such figures on so many examples."""
     if not count:
         return 0.0
     if measure(name).goal == "max" and 0 <= value <= 1:
-        return math.sqrt(max(value * (1 - value), 1 / (count + 2)) / count)
-    return abs(value) * math.sqrt(2 / count)
+        return math.sqrt(2 * max(value * (1 - value), 1 / (count + 2)) / count)
+    return abs(value) * math.sqrt(4 / count)
 
 
 def noisy_best(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
@@ -349,8 +349,12 @@ def noisy_best(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     later = values[len(values) // 2 :]
     jump = sum(abs(b - a) for a, b in pairwise(later)) / (len(later) - 1)
     usual, best = sum(later) / len(later), (min if known.goal == "min" else max)(values)
-    large = 0.04 if known.goal == "max" and 0 <= best <= 1 else 0.2 * abs(usual)
-    if jump > large and abs(best - usual) > 1.8 * max(jump, large):
+    if known.goal == "max" and 0 <= best <= 1:
+        large = 0.04
+    else:
+        guess = next(iter(found.baselines.get("val", {}).values()), {})
+        large = 0.05 * abs(guess.get(found.monitor, 4 * usual))
+    if jump > large and abs(best - usual) > max(1.3 * jump, 3 * large):
         what = f"the best epoch is one noisy value: {found.monitor} {known.text(best)} on "
         what += f"{counted(count, 'val example')}, where the later epochs have {known.text(usual)} "
         what += f"on average and differ by {known.text(jump)} from one to the next"
