@@ -64,15 +64,15 @@ def find(name: str | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
     where = f"recipe {brief(recipe.name)}"
     try:
         changed = override(recipe, given, where=where)
-        if options:
-            from gradlab.recipes.options import option_names
-
-            # Those of the network and the task that are meant now, with all that was changed.
-            changed = override(changed, option_names(changed, options), where=where)
     except UnknownName as error:
         from gradlab.recipes.options import nearest
 
-        raise nearest(recipe, [*given, *options]) or error from None
+        raise nearest(recipe, given) or error from None
+    if options:
+        from gradlab.recipes.options import option_names
+
+        # Those of the network and the task that are meant now, with all that was changed.
+        changed = override(changed, option_names(changed, options), where=where)
     return _pinned(changed)
 
 

@@ -11,6 +11,7 @@ from gradlab.config import Choice, Recipe, field_names, field_table
 from gradlab.errors import UnknownName, UserError, unknown
 from gradlab.recipes import SHORT
 from gradlab.text import brief
+from gradlab.words import some
 
 Row = tuple[str, str, str]
 """Dotted name, value, meaning."""
@@ -81,9 +82,24 @@ def option_names(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
         if len(meant) > 1:
             raise UserError(f"{name} may be {' or '.join(meant)}: name the one that is meant")
         if not meant:
-            raise nearest(recipe, [name]) or unknown("field", name, known)
+            raise (
+                _elsewhere(recipe, name) or nearest(recipe, [name]) or unknown("field", name, known)
+            )
         found[meant[0]] = value
     return found
+
+
+def _elsewhere(recipe: Recipe, name: str) -> UnknownName | None:
+    """The error for an option that only other networks have."""
+    from gradlab.models import models
+
+    having = [other for other in models if name in models.options(other).model_fields]
+    if not having:
+        return None
+    return UnknownName(
+        f"the network {recipe.model.name!r} has no option {name!r}; networks that have it: "
+        f"{some(having, 5)}"
+    )
 
 
 def nearest(recipe: Recipe, names: Iterable[str]) -> UnknownName | None:

@@ -327,7 +327,10 @@ def no_better_than_baseline(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
     if beaten:
         what = f"the network is no better than the baseline {' and '.join(beaten)} on {split}: "
         what += f"{found.monitor} {known.text(reached)}"
-        yield _say("no-better-than-baseline", what, fixes.more_room())
+        room = (learnt(found) or 0) < 0.5 or _behind(found, "train", 0.0)
+        yield _say(
+            "no-better-than-baseline", what, fixes.more_room() if room else fixes.regularise()
+        )
 
 
 def _noise(name: str, value: float, count: int | None) -> float:
