@@ -161,7 +161,7 @@ def test_short_names_are_guessed_in_both_spellings(capsys, spelled):
         "weight-decay": 0.3, "dropout": 0.1, "widths": "9,8", "activation": "tanh",
     }  # fmt: skip
     typed = [part for name, value in given.items() for part in (f"--{spelled(name)}", value)]
-    code, out, _ = run(capsys, "show", "mlp", *typed, spelled("--batch-norm"), "--json")
+    code, out, _ = run(capsys, "show", "mlp", *typed, f"--{spelled('batch-norm')}", "--json")
     recipe = json.loads(out)
     assert code == 0 and recipe["model"] == {
         "name": "mlp", "widths": [9, 8], "dropout": 0.1, "activation": "tanh", "batch_norm": True,
