@@ -237,6 +237,8 @@ FAULTY = {
     "overfitting, regression": ("overfitting", lambda: dense(10, 1, 128, 128),
         lambda: (noise(80)[0], np.random.default_rng(5).normal(size=80)), {"epochs": 80,
         "batch_size": 16, "lr": 3e-3, "data.val": 0.3}),
+    "wrong sign, regression": ("wrong-sign", lambda: dense(4, 1, 32), wave, {"epochs": 8,
+        "batch_size": 16, "lr": 3e-3, "loss": lambda output, y: -F.mse_loss(output[:, 0], y)}),
     "stopped too early": ("underfitting", lambda: dense(64, 10, 32), digits, {"epochs": 2,
         "batch_size": 64}),
     "one unit": ("underfitting", lambda: dense(64, 10, 1), digits, {"epochs": 10,

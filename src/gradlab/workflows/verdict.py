@@ -173,7 +173,9 @@ def wrong_sign(found: Evidence, fixes: Fixes) -> Iterator[Finding]:
         if not values or by_guess is None:
             continue
         reached, text = _mean(values[-3:]), measure(name).text
-        if reached < (by_guess / 2 if name == "accuracy" else by_guess - 0.5):
+        # R2 on val falls in overfitting too: there no loss is negative.
+        r2_lost = reached < by_guess - 0.5 and curve[-1] < 0
+        if r2_lost if name == "r2" else reached < by_guess / 2:
             what = f"the loss has the wrong sign: it fell from {curve[0]:.4g} to {curve[-1]:.4g}, "
             what += f"while {name} on val came to {text(reached)}, below a guess ({text(by_guess)})"
             yield _say("wrong-sign", what, "loss=lambda output, y: -loss(output, y)")
