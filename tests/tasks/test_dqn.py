@@ -419,8 +419,9 @@ def test_a_network_no_better_than_random_actions_is_told_of(tmp_path):
         run = trained(recipe("Sealed-v0", epochs=1), tmp_path)
     finally:
         del gymnasium.registry["Sealed-v0"]
-    (warning,) = run.summary["warnings"]
-    assert "no better than the baseline 'random actions' on val: return 7" in warning
+    (found,) = run.summary["verdict"]
+    assert found["code"] == "no-better-than-baseline"
+    assert "no better than the baseline 'random actions' (7" in found["evidence"]
     assert any("start of a new one" in note for note in run.record["notes"])
 
 

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError
 
 from gradlab import __version__
 from gradlab.cli import data, explore, recipes, runs, training, weights
-from gradlab.cli.options import joined
+from gradlab.cli.options import declared, joined
 from gradlab.cli.recipes import fields_of
 from gradlab.errors import UserError
 from gradlab.text import printable, shortened
@@ -24,9 +24,12 @@ app = App(
     version=__version__,
     help_format="plaintext",  # Markdown would cost a fifth of the start
 )
+OPTIONS = {}
+"""By command: the options beside which it takes fields of a recipe."""
 for group in (recipes, training, runs, explore):
     for command in group.COMMANDS:
         app.command(command, name=getattr(command, "command_name", None))
+        OPTIONS[command.__name__] = declared(command)
 for inner in (runs.app, data.app, weights.app):
     app.command(inner)
 
@@ -40,7 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        app(joined(given), exit_on_error=False, print_error=False, result_action="return_value")
+        app(
+            joined(given, OPTIONS.get(given[0], ()) if given else ()),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
         if given[:1] == ["train"] and {"--help", "-h"} & set(given):
             fields_of(given[1:])
         sys.stdout.flush()

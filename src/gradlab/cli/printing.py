@@ -80,8 +80,8 @@ def show_run(run: Run) -> None:
             ],
         )
     show_baselines(summary["baselines"])
-    for line in summary["warnings"]:
-        say(f"warning: {line}")
+    for found in summary["verdict"]:
+        say(f"verdict: {found['evidence']}. Try {found['fix']}")
     if isinstance(run, Ensemble):
         split = "test" if "test" in metrics else "val"
         say(f"the {len(run.paths)} members and their ensemble on {split}:")

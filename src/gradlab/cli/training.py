@@ -1,4 +1,4 @@
-"""Commands that train: train, resume, reproduce."""
+"""Commands that train: train, resume, lr, reproduce."""
 
 from __future__ import annotations
 
@@ -84,6 +84,29 @@ def resume(
     printing.print_run(found, json)
 
 
+def lr(
+    recipe: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="a named set, or the path of your own")] = None,
+    machine: Machine = NO_MACHINE,
+    out: Annotated[
+        list[Path] | None,
+        Parameter(help="the curve, as a figure (.png, .svg) or figures (.json); may be repeated"),
+    ] = None,
+    json: Json = False,
+    **fields: Fields,
+) -> None:
+    """Find a learning rate for a recipe: 100 steps at a rising rate, which leave no run."""
+    from gradlab.workflows.lr import check_out, find_lr
+
+    places = out or []
+    for place in places:
+        check_out(place)
+    found = find_lr(recipe, data=data, **machine.given, **dotted(fields))
+    printing.answer(found, places, json)
+
+
 def reproduce(
     recipe: str,
     /,
@@ -113,4 +136,4 @@ def reproduce(
     )
 
 
-COMMANDS = (train, resume, reproduce)
+COMMANDS = (train, resume, lr, reproduce)

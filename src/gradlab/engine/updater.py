@@ -85,7 +85,8 @@ class Updater:
         self.total = plan.epochs * steps_per_epoch
         self.step = 0
         self.plateau: Plateau = {"epoch": -1, "best": None, "stale": 0, "factor": 1.0}
-        self._peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        """The learning rate of each group, which the schedule multiplies."""
 
     def update(self, loss: Callable[[B], Tensor], batch: B) -> dict[str, Any]:
         """One step on `batch`: returns the loss (detached, on its device) and the learning rate."""
@@ -110,9 +111,9 @@ class Updater:
     def _set_lr(self) -> float:
         scale = factor(self.schedule, self.step, self.total, self.steps_per_epoch)
         scale *= self.plateau["factor"]
-        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * scale
-        return float(self._peaks[0] * scale)
+        return float(self.peaks[0] * scale)
 
     def observe(self, epoch: int, loss: float) -> None:
         """Tell a plateau schedule the val loss at the end of an epoch (once for each epoch)."""

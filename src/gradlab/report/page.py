@@ -48,7 +48,8 @@ class Page:
     """All that a report shows.
 
     metrics: by split. baselines: by split, then baseline. lines: those of metrics.jsonl. parts:
-    the findings about `split`. pictures: uint8 H W C by title. records: JSON trees by title.
+    the findings about `split`. verdict: what went wrong, each with
+    `evidence` and `fix`. pictures: uint8 H W C by title. records: JSON trees by title.
     """
 
     title: str
@@ -59,7 +60,7 @@ class Page:
     seconds: float | None = None
     examples_per_second: float | None = None
     best_epoch: int | None = None
-    warnings: Sequence[str] = ()
+    verdict: Sequence[Mapping[str, str]] = ()
     notes: Sequence[str] = ()
     lines: Sequence[Mapping[str, Any]] = ()
     split: str = ""

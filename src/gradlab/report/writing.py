@@ -37,7 +37,7 @@ def write(run: Run, task: Task, details: Mapping[str, Evaluation]) -> None:
             seconds=summary["seconds"],
             examples_per_second=summary["examples_per_second"],
             best_epoch=summary["best_epoch"],
-            warnings=summary["warnings"],
+            verdict=summary["verdict"],
             notes=record["notes"],
             lines=run.history,
             split=split,

@@ -176,7 +176,7 @@ class Run:
             "metrics": self.metrics,
             "baselines": self.baselines,
             "left_out": self.record["dataset"].get("left_out", {}),
-            "warnings": end.get("warnings", []),
+            "verdict": end.get("verdict", []),
             "seconds": end.get("seconds"),
             "examples_per_second": end.get("examples_per_second"),
             "best_epoch": end.get("best_epoch"),

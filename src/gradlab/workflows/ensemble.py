@@ -18,8 +18,9 @@ from gradlab.runs.ensemble import FILE, Ensemble, EnsembleRecord, load_ensemble,
 from gradlab.runs.make import learnt_from
 from gradlab.tasks import tasks
 from gradlab.tasks.supervised import Supervised
+from gradlab.workflows.evidence import Evidence
 from gradlab.workflows.train import RunOptions, begin, divide, located, resume_run
-from gradlab.workflows.verdict import warnings
+from gradlab.workflows.verdict import verdict
 
 MOST = 1000
 """Members, at most."""
@@ -110,13 +111,20 @@ def _conclude(ensemble: Ensemble, test: bool) -> None:
     rates = [end["examples_per_second"] for end in ends if end.get("examples_per_second")]
     guessed = ends[0].get("baselines", {})
     baselines = {split: guessed[split] for split in metrics if split in guessed}
+    found = Evidence(
+        ensemble.recipe,
+        ensemble.recipe.plan.monitor or "loss",
+        metrics,
+        baselines,
+        {split: len(task.dataset.split(split)) for split in metrics},
+    )
     ensemble.folder.append(
         {
             "event": "end",
             "seconds": round(sum(end.get("seconds") or 0.0 for end in ends), 3),
             "examples_per_second": round(statistics.fmean(rates), 1) if rates else None,
             "baselines": baselines,
-            "warnings": warnings(metrics, baselines, ensemble.recipe.plan.monitor or "loss"),
+            "verdict": verdict(found),
         }
     )
 

@@ -26,9 +26,10 @@ from gradlab.runs.make import learnt_from, make
 from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
 from gradlab.version import __version__
-from gradlab.workflows.diagnosis import first_fault
+from gradlab.workflows.diagnosis import FlatLoss, first_fault
+from gradlab.workflows.evidence import beginning, evidence, network
 from gradlab.workflows.given import dataset_of, is_held
-from gradlab.workflows.verdict import warnings
+from gradlab.workflows.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,12 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
         observers.append(Gallery(task, run.path / "samples"))
     for kind in run_options.log:
         observers.append(_logger(kind, run))
+    first = None if run.folder.has("last") else beginning(task)
+    if first is not None:
+        run.folder.append(first)
+        if run_options.progress:
+            total = task.plan.epochs * task.steps
+            observers.append(FlatLoss(first["loss"], total, run.recipe.name))
     try:
         progress = fit(task, task.plan, run.folder, observers)
     except Diverged as error:
@@ -155,6 +162,7 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
 
 def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
     """Evaluate the weights of the best epoch on each split, once, and record it."""
+    seen = network(task, run.history)  # of the last weights: those of the best come next
     task.load_weights(run.folder.load("best")[1])
     splits = [split for split in ("train", "val", "test") if task.has(split)]
     splits = splits if test else [split for split in splits if split != "test"]
@@ -175,7 +183,7 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
             "examples_per_second": rate and round(rate, 1),
             "best_epoch": progress.best_epoch + 1,
             "baselines": found,
-            "warnings": warnings(metrics, found, task.plan.monitor or task.monitor),
+            "verdict": verdict(evidence(task, run.history, seen, metrics, found)),
         }
     )
     run.task = task
@@ -231,8 +239,8 @@ def _explained(error: Diverged, run: Run, task: Task) -> UserError:
     smaller = task.recipe.optimizer.lr / 10
     return UserError(
         f"the training diverged at {error}. {where} {kept} Try a smaller learning rate "
-        f"(--optimizer.lr {smaller:.3g}), gradient clipping (--plan.clip_norm 1) or warm-up "
-        "(--schedule.warmup 1)"
+        f"(--lr {smaller:.3g}), gradient clipping (--clip-norm 1) or warm-up "
+        "(--warmup 1)"
     )
 
 
