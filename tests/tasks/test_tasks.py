@@ -11,7 +11,7 @@ from gradlab.data import load
 from gradlab.data.loader import Batch
 from gradlab.errors import UserError
 from gradlab.recipes import find
-from gradlab.tasks.evaluation import Confusion
+from gradlab.tasks.findings import Confusion
 from gradlab.tasks.losses import CLASSES, NUMBERS, hinge
 
 QUIET = {"progress": False, "epochs": 3}

@@ -152,11 +152,17 @@ class Prediction:
         return {"input": self.name, **self.answer.cells()}
 
 
-def ranked(probability: Tensor, classes: Sequence[str], most: int = 5) -> list[LabelAnswer]:
-    """Answers from probabilities of N K."""
+def ranked(
+    probability: Tensor, classes: Sequence[str], answered: Tensor | None = None, most: int = 5
+) -> list[LabelAnswer]:
+    """Answers from probabilities of N K; `answered`: N class numbers (None: the likeliest)."""
     values, order = probability.topk(min(most, len(classes)), dim=1)
+    numbers = order[:, 0] if answered is None else answered
+    sure = probability.gather(1, numbers[:, None])[:, 0]
     answers = []
-    for row, chosen in zip(values.tolist(), order.tolist(), strict=True):
+    for row, chosen, number, own in zip(
+        values.tolist(), order.tolist(), numbers.tolist(), sure.tolist(), strict=True
+    ):
         top = tuple((classes[k], value) for k, value in zip(chosen, row, strict=True))
-        answers.append(LabelAnswer(top[0][0], top[0][1], top))
+        answers.append(LabelAnswer(classes[number], own, top))
     return answers

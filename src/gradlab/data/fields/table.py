@@ -198,6 +198,17 @@ class Table(Field):
         values = np.split(np.asarray(value), cuts)
         return some([c.show(v) for c, v in zip(self.columns, values, strict=True)], SHOWN)
 
+    def inputs_names(self) -> tuple[tuple[str, str], ...]:
+        """For each of the D inputs the column that it was made of, and a name of its own."""
+        return tuple(
+            (column.name, name) for column in self.columns for name in column.inputs_names()
+        )
+
+    def show_inputs(self, name: str, values: np.ndarray) -> str:
+        """What the inputs of the column `name` say, in its own units."""
+        column = next(column for column in self.columns if column.name == name)
+        return column.show(values).removeprefix(f"{name} ")
+
     def example(self) -> Tensor:
         """1 D."""
         return torch.zeros(1, *self.shape)
