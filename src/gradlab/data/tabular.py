@@ -46,13 +46,6 @@ class TableColumn(Config):
         """How many inputs it becomes."""
         return (1 if self.kind == "number" else len(self.categories)) + self.missing
 
-    def inputs_names(self) -> list[str]:
-        """What each of its inputs is called."""
-        own = (
-            [self.name] if self.kind == "number" else [f"{self.name} {c}" for c in self.categories]
-        )
-        return [*own, *([f"{self.name} missing"] if self.missing else [])]
-
     def show(self, values: np.ndarray) -> str:
         """What its inputs say, in the column's own units."""
         if self.missing and values[-1]:

@@ -162,6 +162,8 @@ class Run:
             "metrics": self.metrics,
             "baselines": self.baselines,
             "warnings": end.get("warnings", []),
+            "decision": end.get("decision", {}),
+            "notes": end.get("notes", []),
             "seconds": end.get("seconds"),
             "examples_per_second": end.get("examples_per_second"),
             "best_epoch": end.get("best_epoch"),

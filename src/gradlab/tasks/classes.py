@@ -44,7 +44,15 @@ MAJORITY = 0.7
 ENOUGH = 10
 """Examples of a class on val from which a metric of rare classes may choose the best epoch."""
 
-TWO: tuple[type[Metric], ...] = (Loss, Accuracy, BalancedAccuracy, F1, RocAuc, AveragePrecision, CalibrationError)
+TWO: tuple[type[Metric], ...] = (
+    Loss,
+    Accuracy,
+    BalancedAccuracy,
+    F1,
+    RocAuc,
+    AveragePrecision,
+    CalibrationError,
+)
 MANY: tuple[type[Metric], ...] = (Loss, Accuracy, BalancedAccuracy, MacroF1, CalibrationError)
 
 

@@ -1,11 +1,12 @@
 """How probabilities become an answer: temperature and threshold, chosen on val after the training.
 
-Guo et al. (2017), "On calibration of modern neural networks", section 4.2 (temperature scaling);
+Guo et al. (2017), "On calibration of modern neural networks", 4.2 (temperature scaling);
 Youden (1950), "Index for rating diagnostic tests".
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from gradlab.tasks.metrics import by_score
 FEW = 20
 """Positive examples on val below which a threshold is uncertain."""
 _COLDEST, _HOTTEST = 0.05, 20.0  # temperatures: beyond them nothing is to be learnt
+_SPREAD = 0.5  # of the logarithm of a temperature, before anything is seen
 _MOST = 20_000_000  # values that a temperature is fitted to
 
 
@@ -128,10 +130,13 @@ def figure_at(chances: np.ndarray, positive: np.ndarray, by: str, threshold: flo
 def fit_temperature(logits: Tensor, y: Tensor) -> float:
     """The temperature T that makes softmax(logits / T) likeliest. logits: N K; y: N classes.
 
+    log T has a normal prior of mean 0 and standard deviation 0.5: few examples, all of them
+    answered right, are no reason for certainty.
+
     >>> import torch
-    >>> logits = torch.tensor([[4.0, 0.0]] * 4)
-    >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 2)  # 4 / T = ln 3
-    3.64
+    >>> logits = torch.tensor([[4.0, 0.0]] * 1000)
+    >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1] * 250)), 1)  # 4 / T = ln 3
+    3.6
     """
     from scipy.optimize import minimize_scalar
 
@@ -139,8 +144,9 @@ def fit_temperature(logits: Tensor, y: Tensor) -> float:
     logits, y = logits[few].double(), y[few]
 
     def cost(log: float) -> float:
-        return float(functional.cross_entropy(logits / np.exp(log), y))
+        prior = log**2 / (2 * _SPREAD**2 * len(y))
+        return float(functional.cross_entropy(logits / math.exp(log), y)) + prior
 
-    bounds = (np.log(_COLDEST), np.log(_HOTTEST))
+    bounds = (math.log(_COLDEST), math.log(_HOTTEST))
     found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
+    return math.exp(found.x)

@@ -200,14 +200,15 @@ class Table(Field):
 
     def inputs_names(self) -> tuple[tuple[str, str], ...]:
         """For each of the D inputs the column that it was made of, and a name of its own."""
-        return tuple(
-            (column.name, name) for column in self.columns for name in column.inputs_names()
-        )
-
-    def show_inputs(self, name: str, values: np.ndarray) -> str:
-        """What the inputs of the column `name` say, in its own units."""
-        column = next(column for column in self.columns if column.name == name)
-        return column.show(values).removeprefix(f"{name} ")
+        found: list[tuple[str, str]] = []
+        for column in self.columns:
+            values: list[Any] = list(column.categories)
+            plain = column.width - column.missing
+            if len(values) != plain:
+                values = [""] if plain == 1 else list(range(1, plain + 1))
+            values += ["missing"] if column.missing else []
+            found += [(column.name, f"{column.name} {value}".rstrip()) for value in values]
+        return tuple(found)
 
     def example(self) -> Tensor:
         """1 D."""

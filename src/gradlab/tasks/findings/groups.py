@@ -115,22 +115,48 @@ def _groups(task: Any, split: Split, inputs: Inputs, column: str) -> tuple[list[
     loader = task.loader_of(split.only([inputs.name]), [inputs.name])
     places = inputs.columns[column]
     x = np.concatenate([b[inputs.name][:, places].cpu().numpy() for b in loader.in_order()])
+    texts = _quarters(inputs, column, x) or _values(inputs, column, x)
+    common = [text for text, _ in Counter(texts).most_common(MOST)]
+    if len(set(texts)) > MOST:
+        common[-1] = "any other"
+    place = {text: index for index, text in enumerate(common)}
+    return common, np.array([place.get(text, len(common) - 1) for text in texts], np.int64)
+
+
+def _values(inputs: Inputs, column: str, x: np.ndarray) -> list[str]:
+    """What a column's inputs say, in its own units, of each example."""
+    names = [inputs.names[place].removeprefix(column).strip() for place in inputs.columns[column]]
+    mean, std = _units(inputs, column)
+
+    def said(row: np.ndarray) -> str:
+        if not names[0] and not (names[-1] and row[-1]):
+            return f"{row[0] * std + mean:.4g}"
+        return ", ".join(name for name, value in zip(names, row, strict=True) if value) or "other"
+
     rows, number = np.unique(x, axis=0, return_inverse=True)
-    number = number.reshape(-1)
+    texts = [said(row) for row in rows.astype(np.float64)]
+    return [texts[n] for n in number.reshape(-1).tolist()]
 
-    def named(values: np.ndarray) -> str:
-        return str(inputs.field.show_inputs(column, values))
 
-    names = [named(values) for values in rows]
-    if len(rows) <= MOST:
-        return names, number
-    if len(set(x[:, 0].tolist())) > MOST:  # a number: a quarter of the examples each
-        edges = np.quantile(x[:, 0], (0.25, 0.5, 0.75))
-        ends = [named(np.array([edge, *np.zeros(len(places) - 1)])) for edge in edges]
-        between = [f"above {low} to {high}" for low, high in pairwise(ends)]
-        cuts = [f"up to {ends[0]}", *between, f"above {ends[-1]}"]
-        return cuts, np.searchsorted(edges, x[:, 0], side="left")
-    common = [group for group, _ in Counter(number.tolist()).most_common(MOST - 1)]
-    place = {group: index for index, group in enumerate(common)}
-    found = np.array([place.get(group, len(common)) for group in number.tolist()])
-    return [*(names[group] for group in common), "other"], found
+def _quarters(inputs: Inputs, column: str, x: np.ndarray) -> list[str]:
+    """The quarter of the examples that each is of, by a number of many values; else nothing."""
+    places = inputs.columns[column]
+    if inputs.names[places[0]] != column or len(np.unique(x[:, 0])) <= MOST:
+        return []
+    there = x[:, 1] == 0 if len(places) > 1 else np.ones(len(x), bool)
+    mean, std = _units(inputs, column)
+    edges = np.quantile(x[there, 0], (0.25, 0.5, 0.75)) if there.any() else np.zeros(3)
+    ends = [f"{edge * std + mean:.4g}" for edge in edges.astype(np.float64)]
+    cuts = [
+        f"up to {ends[0]}",
+        *(f"above {low} to {high}" for low, high in pairwise(ends)),
+        f"above {ends[-1]}",
+    ]
+    found = np.searchsorted(edges, x[:, 0], side="left").tolist()
+    return [cuts[cut] if known else "missing" for cut, known in zip(found, there, strict=True)]
+
+
+def _units(inputs: Inputs, column: str) -> tuple[float, float]:
+    """Mean and standard deviation that a number was standardised by."""
+    own = next((c for c in getattr(inputs.field, "columns", ()) if c.name == column), None)
+    return getattr(own, "mean", 0.0), getattr(own, "std", 1.0)
