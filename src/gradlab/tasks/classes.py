@@ -132,7 +132,8 @@ class Classes(Supervised):
             more = ", ..." if len(counts) > 10 else ""
             self.notes += (
                 f"class weights in the training loss: {said}{more}; the loss that is reported of a "
-                "split is without them",
+                "split is without them. They make rare classes likelier than they are: decide by "
+                "them, but do not take the probabilities at their word",
             )
         if self.decides and not self.has("val"):
             asked = "calibrate" if self.calibrates else f"threshold {self.rule}"
