@@ -272,7 +272,7 @@ class Classes(Supervised):
         pairs = [(self.logits(output).cpu(), y.cpu()) for output, y in outputs]
         logits = torch.cat([one for one, _ in pairs]).double().nan_to_num()
         y = torch.cat([one for _, one in pairs])
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"examples": len(y)}
         if calibrate:
             found["temperature"] = fit_temperature(logits, y)
             found["ece_before"] = self._error(logits, y)

@@ -19,8 +19,10 @@ from gradlab.tasks.metrics import by_score
 
 FEW = 20
 """Positive examples on val below which a threshold is uncertain."""
+FEW_AT_ALL = 200
+"""Examples on val below which a temperature is."""
 _COLDEST, _HOTTEST = 0.05, 20.0  # temperatures: beyond them nothing is to be learnt
-_SPREAD = 0.5  # of the logarithm of a temperature, before anything is seen
+_SPREAD = 0.3  # of the logarithm of a temperature, before anything is seen
 _MOST = 20_000_000  # values that a temperature is fitted to
 
 
@@ -65,16 +67,19 @@ class Decision(Config):
     chosen_by: str = Field("", description="f1 or youden")
     at_half: float | None = Field(None, description="what that is on val at a threshold of 0.5")
     at_threshold: float | None = Field(None, description="what it is at this threshold")
-    positives: int = Field(0, ge=0, description="examples of the positive class on val")
+    examples: int = Field(0, ge=0, description="of val")
+    positives: int = Field(0, ge=0, description="those of the positive class")
 
     @property
     def notes(self) -> tuple[str, ...]:
         """In words."""
         said = []
+        few_at_all = self.examples < FEW_AT_ALL
         if self.ece_before is not None and self.ece_after is not None:
             said.append(
                 f"calibrated: temperature {self.temperature:.4g}, fitted on val; the expected "
                 f"calibration error there is {self.ece_after:.4g}, {self.ece_before:.4g} without"
+                + (f"; uncertain, from {self.examples} examples" if few_at_all else "")
             )
         if self.threshold is not None and self.at_half is not None:
             few = (
@@ -130,7 +135,7 @@ def figure_at(chances: np.ndarray, positive: np.ndarray, by: str, threshold: flo
 def fit_temperature(logits: Tensor, y: Tensor) -> float:
     """The temperature T that makes softmax(logits / T) likeliest. logits: N K; y: N classes.
 
-    log T has a normal prior of mean 0 and standard deviation 0.5: few examples, all of them
+    log T has a normal prior of mean 0 and standard deviation 0.3: few examples, all of them
     answered right, are no reason for certainty.
 
     >>> import torch
