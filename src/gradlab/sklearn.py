@@ -228,8 +228,8 @@ class NetworkClassifier(ClassifierMixin, _Network):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The class of each example: the likeliest, or by `task.threshold`."""
-        chosen = self._task.picked(torch.from_numpy(self._answers(X)))
-        return np.asarray(self.classes_[chosen.numpy()])
+        answers = torch.from_numpy(self._answers(X))
+        return np.asarray(self.classes_[self._task.picked(answers).numpy()])
 
 
 class NetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
