@@ -78,6 +78,8 @@ def test_json_of_train_is_one_object_and_progress_goes_to_stderr(capsys, tmp_pat
         "baselines",
         "left_out",
         "verdict",
+        "decision",
+        "notes",
         "seconds",
         "examples_per_second",
         "best_epoch",

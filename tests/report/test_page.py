@@ -13,7 +13,8 @@ from PIL import Image
 
 from gradlab import drawing
 from gradlab.report.page import LARGEST, Page, render, write_page
-from gradlab.tasks.evaluation import Card, Confusion, Mistake, Mistakes, Part, Table
+from gradlab.tasks.evaluation import Card, Part, Table
+from gradlab.tasks.findings import Confusion, Mistake, Mistakes
 
 EVIL = '"><script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>'
 

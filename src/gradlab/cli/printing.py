@@ -80,6 +80,8 @@ def show_run(run: Run) -> None:
             ],
         )
     show_baselines(summary["baselines"])
+    for line in summary["notes"]:
+        say(f"note: {line}")
     for found in summary["verdict"]:
         say(f"verdict: {found['evidence']}. Try {found['fix']}")
     if isinstance(run, Ensemble):
@@ -95,15 +97,15 @@ def show_run(run: Run) -> None:
 
 
 def show_baselines(baselines: dict[str, dict[str, dict[str, float]]]) -> None:
-    """A line for each baseline, with its figures on the split that counts."""
-    known = [name for name in ("test", "val", "train") if name in baselines]
-    split = next(iter([*known, *baselines]), None)
-    for name, figures in baselines[split].items() if split else ():
-        shown = ", ".join(
-            f"{key} {metric(key, value)}" for key, value in figures.items() if key != "loss"
+    """A column for each baseline, with its figures on the split that counts."""
+    split = next((name for name in ("test", "val", "train") if name in baselines), None)
+    found = baselines[split] if split else {}
+    names = dict.fromkeys(key for figures in found.values() for key in figures)
+    if names:
+        table(
+            (f"baselines on {split}", *found),
+            [(name, *(metric(name, row.get(name)) for row in found.values())) for name in names],
         )
-        if shown:
-            say(f"baseline on {split}: {name}: {shown}")
 
 
 def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[Gain]) -> None:

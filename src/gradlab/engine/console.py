@@ -89,10 +89,11 @@ class Console(Observer):
         if progress.epoch % max(self.epochs // 20, 1) and progress.epoch + 1 < self.epochs:
             return
         shown = line if set(line) - _PLAIN else {**self.last, **line, "split": "train"}
+        monitor = self.record["recipe"].get("plan", {}).get("monitor") or "loss"
+        names = [name for name in shown if name not in _PLAIN]
+        kept = {"loss", "accuracy", monitor} if len(names) > _FIGURES else set(names)
         figures = "  ".join(
-            f"{name} {measure(name).text(value)}"
-            for name, value in shown.items()
-            if name not in _PLAIN
+            f"{name} {measure(name).text(shown[name])}" for name in names if name in kept
         )
         epoch = f"epoch {line['epoch']:>3}/{self.epochs}"
         count = sum(steps for _, steps in losses)
@@ -125,4 +126,6 @@ class Console(Observer):
 
 _LOOKED = 5.0
 """Seconds after which it is said how long a training will take."""
+_FIGURES = 4
+"""Of more metrics the usual ones and the one that decides are written: a line is 80 letters."""
 _PLAIN = {"step", "epoch", "split", "seconds", "steps", "examples", "lr"}  # no figures

@@ -85,7 +85,7 @@ def render(page: Page) -> str:
         scores=_scores(page),
         curves=_curves(page, room),
         resumed=bool(_resumed(page)),
-        sections=[_section(part, n, room) for n, part in enumerate(page.parts)],
+        sections=[_section(part, n, page.split, room) for n, part in enumerate(page.parts)],
         pictures=[(title, _sheet(picture, room)) for title, picture in page.pictures.items()],
         records=[
             (title, _table(Table(("field", "value"), tuple(_flat(tree))), room, _FIELD))
@@ -158,6 +158,7 @@ class _Section:
     """A part of an evaluation; `wide` and `least` are pixels of its figure."""
 
     title: str
+    subject: str
     caption: str
     svg: str
     wide: int
@@ -233,7 +234,7 @@ def _resumed(page: Page) -> list[float]:
     return [float(step) for step in steps if step is not None and drawing.is_finite(step)]
 
 
-def _section(part: Part, number: int, room: _Room) -> _Section:
+def _section(part: Part, number: int, split: str, room: _Room) -> _Section:
     figure = part.figure()
     # On a small screen a figure shrinks as far as it can be read, then it scrolls.
     wide = round(96 * figure.get_figwidth()) if figure is not None else 0
@@ -242,6 +243,7 @@ def _section(part: Part, number: int, room: _Room) -> _Section:
     cards = [(card, _card(card, room)) for card in part.cards()[:_CARDS]]
     return _Section(
         part.title,
+        part.subject or f"{drawing.short(split, 40)} split",
         part.caption,
         svg,
         wide,

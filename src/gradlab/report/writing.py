@@ -38,7 +38,7 @@ def write(run: Run, task: Task, details: Mapping[str, Evaluation]) -> None:
             examples_per_second=summary["examples_per_second"],
             best_epoch=summary["best_epoch"],
             verdict=summary["verdict"],
-            notes=record["notes"],
+            notes=[*record["notes"], *summary["notes"]],
             lines=run.history,
             split=split,
             parts=details[split].parts if split else (),

@@ -177,6 +177,8 @@ class Run:
             "baselines": self.baselines,
             "left_out": self.record["dataset"].get("left_out", {}),
             "verdict": end.get("verdict", []),
+            "decision": end.get("decision", {}),
+            "notes": end.get("notes", []),
             "seconds": end.get("seconds"),
             "examples_per_second": end.get("examples_per_second"),
             "best_epoch": end.get("best_epoch"),

@@ -247,12 +247,18 @@ def _free(names: Iterable[str], taken: Sequence[str]) -> list[str]:
     return found
 
 
-def ranked(probability: Tensor, classes: Sequence[str], most: int = 5) -> list[LabelAnswer]:
-    """Answers from probabilities of N K."""
+def ranked(
+    probability: Tensor, classes: Sequence[str], answered: Tensor | None = None, most: int = 5
+) -> list[LabelAnswer]:
+    """Answers from probabilities of N K; `answered`: N class numbers (None: the likeliest)."""
     values, order = probability.topk(min(most, len(classes)), dim=1)
     every, names = probability.cpu().numpy(), tuple(classes)
+    numbers = order[:, 0] if answered is None else answered
+    sure = probability.gather(1, numbers[:, None])[:, 0]
     answers = []
-    for row, chosen, all_of_it in zip(values.tolist(), order.tolist(), every, strict=True):
+    for row, chosen, number, own, all_of_it in zip(
+        values.tolist(), order.tolist(), numbers.tolist(), sure.tolist(), every, strict=True
+    ):
         top = tuple((classes[k], value) for k, value in zip(chosen, row, strict=True))
-        answers.append(LabelAnswer(top[0][0], top[0][1], top, names, all_of_it))
+        answers.append(LabelAnswer(classes[number], own, top, names, all_of_it))
     return answers

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
+from gradlab.data import Schema
 from gradlab.data.loader import Batch
 from gradlab.insight import preflight
 from gradlab.models import initial
 from gradlab.tasks import transfer
 from gradlab.tasks.base import _LOOKED_AT, _LOOKED_AT_VALUES, Task, TrainingPart
 from gradlab.tasks.baselines import Baselines, baselines
+from gradlab.tasks.evaluation import Part
+from gradlab.tasks.findings import coefficients, importance
+from gradlab.tasks.findings.groups import checked
 
 
 class Supervised(Task):
@@ -28,6 +33,9 @@ class Supervised(Task):
     """That field."""
     wrong_measure = "error"
     """What `wrong` measures."""
+    group_errors = ""
+    """The column by whose values the metrics are said too."""
+    findings: ClassVar[tuple[Callable[[Any], Part | None], ...]] = (coefficients, importance)
 
     @abstractmethod
     def score(self, output: Any, y: Tensor) -> Tensor:
@@ -62,6 +70,22 @@ class Supervised(Task):
     @abstractmethod
     def wrong(self, output: Tensor, batch: Batch) -> tuple[Tensor, Any]:
         """How wrong each answer is (N, 0 for right ones), and what says truth and answer of one."""
+
+    def targets(self, split: str) -> Tensor:
+        """What is asked for in a split, N."""
+        examples = self.dataset.split(split).only([self.target])
+        batches = self.loader_of(examples, [self.target]).in_order(1 << 16)
+        return torch.cat([batch[self.target] for batch in batches])
+
+    def deciding_by(self, outputs: Iterable[tuple[Tensor, Tensor]]) -> Self:
+        """This task as it decides for a baseline, of which these are outputs and truths on val."""
+        return self
+
+    def group_by(self, schema: Schema, column: str) -> None:
+        """Say the metrics by the values of a table's column too; UserError where there is none."""
+        self.group_errors = column
+        if column:
+            checked(schema, column)
 
     # training
 

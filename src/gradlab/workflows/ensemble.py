@@ -100,6 +100,7 @@ def _conclude(ensemble: Ensemble, test: bool) -> None:
     """Evaluate the ensemble once, and record it."""
     task = ensemble.task
     task.dataset = ensemble.dataset
+    ensemble.keep_decision()
     metrics = {}
     with task.setup.applied():
         for split in ("val", "test") if test else ("val",):
@@ -121,6 +122,8 @@ def _conclude(ensemble: Ensemble, test: bool) -> None:
     ensemble.folder.append(
         {
             "event": "end",
+            "decision": ensemble.decision,
+            "notes": list(task.decision.notes),
             "seconds": round(sum(end.get("seconds") or 0.0 for end in ends), 3),
             "examples_per_second": round(statistics.fmean(rates), 1) if rates else None,
             "baselines": baselines,

@@ -163,7 +163,10 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
 def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
     """Evaluate the weights of the best epoch on each split, once, and record it."""
     seen = network(task, run.history)  # of the last weights: those of the best come next
-    task.load_weights(run.folder.load("best")[1])
+    best, state = run.folder.load("best")
+    task.load_weights(state)
+    if decision := task.decide():
+        run.folder.save("best", best, {**state, "decision": decision})
     splits = [split for split in ("train", "val", "test") if task.has(split)]
     splits = splits if test else [split for split in splits if split != "test"]
     details = {}
@@ -182,6 +185,8 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
             "seconds": round(progress.seconds, 3),
             "examples_per_second": rate and round(rate, 1),
             "best_epoch": progress.best_epoch + 1,
+            "decision": decision,
+            "notes": list(task.decision.notes),
             "baselines": found,
             "verdict": verdict(evidence(task, run.history, seen, metrics, found)),
         }

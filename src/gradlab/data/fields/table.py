@@ -258,6 +258,18 @@ class Table(Field):
         values = np.split(np.asarray(value), cuts)
         return some([c.show(v) for c, v in zip(self.columns, values, strict=True)], SHOWN)
 
+    def inputs_names(self) -> tuple[tuple[str, str], ...]:
+        """For each of the D inputs the column that it was made of, and a name of its own."""
+        found: list[tuple[str, str]] = []
+        for column in self.columns:
+            values: list[Any] = list(column.categories)
+            plain = column.width - column.missing
+            if len(values) != plain:
+                values = [""] if plain == 1 else list(range(1, plain + 1))
+            values += ["missing"] if column.missing else []
+            found += [(column.name, f"{column.name} {value}".rstrip()) for value in values]
+        return tuple(found)
+
     def example(self) -> Tensor:
         """1 D."""
         return torch.zeros(1, *self.shape)
