@@ -9,18 +9,19 @@ own val split of them, scikit-learn's are preprocessed as its users do (missing 
 numbers standardised, text one-hot; HistGradientBoosting reads missing values and categories
 itself). A split is 80 % and 20 % of the rows, classes in their shares, and a party is ranked on it
 by the accuracy for classes and by R2 for numbers, equals by the mean of their places. The ranks
-are among `RANKED`; the other recipes are shown beside them.
+are among `RANKED`; the other recipes are shown beside them. With `--results FILE` each figure is
+added to a file, and those that it holds already are not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
+import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,18 @@ METRICS = {True: "accuracy", False: "R2"}
 
 Answers = np.ndarray
 """Labels or numbers, N."""
+Key = tuple[str, int, str]
+"""Table, split, party."""
+Figure = tuple[float, float]
+"""Accuracy or R2 on the test rows, and the seconds to learn and to answer."""
 
 
 def recipe(name: str) -> Callable[..., Answers]:
     """A recipe of gradlab, trained on the rows with its defaults."""
 
-    def party(train: pl.DataFrame, test: pl.DataFrame, table: Table, seed: int) -> Answers:
+    def party(
+        train: pl.DataFrame, test: pl.DataFrame, table: Table, seed: int, threads: int
+    ) -> Answers:
         import gradlab
 
         linear = "softmax_regression" if table.classes else "linear_regression"
@@ -55,14 +62,14 @@ def recipe(name: str) -> Callable[..., Answers]:
                 seed=seed,
                 out=out,
                 progress=False,
-                threads=THREADS,
+                threads=threads,
                 **{
                     "data.test": 0.0,
                     "data.target_kind": "class" if table.classes else "number",
                 },
             )
             answers = run.predict(test.drop("y"))
-        return np.array([a.answer.label if table.classes else a.answer.value for a in answers])
+        return np.array([a.answer.label if table.classes else a.answer.number for a in answers])
 
     return party
 
@@ -70,7 +77,9 @@ def recipe(name: str) -> Callable[..., Answers]:
 def peer(kind: str) -> Callable[..., Answers]:
     """A model of scikit-learn with its defaults, after the usual preprocessing."""
 
-    def party(train: pl.DataFrame, test: pl.DataFrame, table: Table, seed: int) -> Answers:
+    def party(
+        train: pl.DataFrame, test: pl.DataFrame, table: Table, seed: int, threads: int
+    ) -> Answers:
         x, new, y = train.drop("y"), test.drop("y"), train["y"].to_numpy()
         if kind == "boosting":
             texts = {
@@ -79,14 +88,14 @@ def peer(kind: str) -> Callable[..., Answers]:
             }
             # A text that was not there in training is a missing value.
             x, new = (part.cast(texts, strict=False) for part in (x, new))
-        return np.asarray(_model(kind, x, table.classes, seed).fit(x, y).predict(new)).astype(
-            str if table.classes else float
-        )
+        return np.asarray(
+            _model(kind, x, table.classes, seed, threads).fit(x, y).predict(new)
+        ).astype(str if table.classes else float)
 
     return party
 
 
-def _model(kind: str, x: pl.DataFrame, classes: bool, seed: int) -> Any:
+def _model(kind: str, x: pl.DataFrame, classes: bool, seed: int, threads: int) -> Any:
     """An unfitted pipeline."""
     from sklearn import ensemble, linear_model
     from sklearn.compose import make_column_transformer
@@ -111,7 +120,7 @@ def _model(kind: str, x: pl.DataFrame, classes: bool, seed: int) -> Any:
         model = linear_model.LogisticRegression(max_iter=2000) if classes else linear_model.Ridge()
     else:
         make = ensemble.RandomForestClassifier if classes else ensemble.RandomForestRegressor
-        model = make(random_state=seed, n_jobs=THREADS)
+        model = make(random_state=seed, n_jobs=threads)
     return make_pipeline(ready, model)
 
 
@@ -123,16 +132,15 @@ PARTIES: dict[str, Callable[..., Answers]] = {
     "mlp": recipe("mlp"),
     "linear recipe": recipe("linear"),
 }
-THREADS = CORES
 
 
-def measured(name: str, table: Table, split: int) -> tuple[float, float]:
-    """A party's figure on the test rows of a split, and the seconds to learn and to answer."""
+def measured(name: str, table: Table, split: int, threads: int) -> Figure:
+    """A party's figure on a split."""
     train, test = table.split(split)
-    with threadpool_limits(THREADS), warnings.catch_warnings():
+    with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         began = time.perf_counter()
-        found = PARTIES[name](train, test, table, split)
+        found = PARTIES[name](train, test, table, split, threads)
         seconds = time.perf_counter() - began
     truth = test["y"].to_numpy()
     if table.classes:
@@ -155,49 +163,64 @@ def main() -> None:
     parser.add_argument("--splits", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--others", nargs="*", choices=OTHERS, default=list(OTHERS))
     parser.add_argument("--threads", type=int, default=CORES)
+    parser.add_argument("--results", type=Path, default=None, help="figures, a line of JSON each")
     given = parser.parse_args()
     begin()
-    global THREADS
-    THREADS = given.threads
-    os.environ["OMP_NUM_THREADS"] = str(THREADS)
     parties = (*RANKED, *given.others)
-    rows, places, seconds = [], [], {name: [] for name in parties}
-    for label in given.tables:
-        found = TABLES[label]()
-        figures: dict[str, list[float]] = {name: [] for name in parties}
-        own = []
-        for number, split in enumerate(given.splits):
+    known = _read(given.results)
+    for number, split in enumerate(given.splits):
+        for label in given.tables:
+            made = TABLES[label]()
+            # Every second split backwards, so that a machine that grows slower favours nobody.
             for name in parties if number % 2 == 0 else reversed(parties):
-                value, spent = measured(name, found, split)
-                figures[name].append(value)
-                seconds[name].append(spent)
-                say(f"{label} {split}: {name}: {value:.4f} in {spent:.1f} s")
-            own.append(ranks([figures[name][-1] for name in RANKED]))
+                if (label, split, name) in known:
+                    continue
+                found = measured(name, made, split, given.threads)
+                known[label, split, name] = found
+                say(f"{label} {split}: {name}: {found[0]:.4f} in {found[1]:.1f} s")
+                if given.results is not None:
+                    with given.results.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps([label, split, name, *found]) + "\n")
+    show(known, given.tables, given.splits, parties)
+
+
+def _read(path: Path | None) -> dict[Key, Figure]:
+    """What was measured before."""
+    if path is None or not path.is_file():
+        return {}
+    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return {(label, split, name): (value, spent) for label, split, name, value, spent in lines}
+
+
+def show(
+    known: Mapping[Key, Figure],
+    tables: Sequence[str],
+    splits: Sequence[int],
+    parties: Sequence[str],
+) -> None:
+    """Print the figures, the ranks, the seconds and whether the targets are reached."""
+    rows, places = [], []
+    for label in tables:
+        made = TABLES[label]()
+        height, width = made.frame.shape
+        values = {name: [known[label, split, name][0] for split in splits] for name in parties}
+        cells = [f"{np.mean(found):.3f} ± {np.std(found):.3f}" for found in values.values()]
+        rows.append((f"{label} ({height:,} x {width - 1})", METRICS[made.classes], *cells))
+        own = [ranks([values[name][n] for name in RANKED]) for n in range(len(splits))]
         places.append(np.mean(own, axis=0))
-        height, width = found.frame.shape
-        rows.append(
-            (f"{label} ({height}x{width - 1})", METRICS[found.classes])
-            + tuple(_cell(figures[name]) for name in parties)
-        )
-    print(table(("table", "metric", *parties), rows), "\n")
-    rows = [
-        (label, *(f"{place:.2f}" for place in line))
-        for label, line in zip(given.tables, places, strict=True)
-    ]
+    print(table(("table (rows x columns)", "metric", *parties), rows), "\n")
     mean = np.mean(places, axis=0)
-    print(table(("mean rank", *RANKED), [*rows, ("all", *(f"{place:.2f}" for place in mean))]))
-    print()
-    spent = [
-        (name, f"{statistics.median(values):.1f}", f"{max(values):.1f}")
-        for name, values in seconds.items()
-    ]
+    lines = [*zip(tables, places, strict=True), ("mean", mean)]
+    ranked = [(label, *(f"{place:.2f}" for place in line)) for label, line in lines]
+    print(table(("rank on", *RANKED), ranked), "\n")
+    seconds = {
+        name: [known[label, split, name][1] for label in tables for split in splits]
+        for name in parties
+    }
+    spent = [(name, f"{np.median(s):.1f}", f"{max(s):.1f}") for name, s in seconds.items()]
     print(table(("party", "seconds (median)", "most"), spent), "\n")
     print(verdict(mean[0] / mean[-1], 1.0, "max", "times the mean rank of boosting"))
     print(verdict(max(seconds["tabular"]), 60, "max", "seconds at most for tabular"))
-
-
-def _cell(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.3f} ± {statistics.pstdev(values):.3f}"
 
 
 if __name__ == "__main__":

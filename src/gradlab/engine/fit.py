@@ -229,7 +229,7 @@ class _Log:
     def record_evaluation(self, metrics: dict[str, float]) -> None:
         """Log an evaluation, keep the best epoch, decide whether this was the last.
 
-        Where a task has no metrics every epoch is the best so far.
+        Where a task has no metrics, or the plan keeps the last epoch, every one is the best so far.
         """
         progress, plan, monitor = self.progress, self.plan, self.monitor
         better = improved = True
@@ -245,6 +245,7 @@ class _Log:
             # Of equal epochs the later one is kept: it was trained at a smaller learning rate.
             better = improved or value == progress.best
             progress.best = value if better else progress.best
+            better = better or (plan.keep == "last" and math.isfinite(value))
         for observer in self.observers:
             observer.evaluated(progress, line)
         progress.stale = 0 if improved else progress.stale + 1

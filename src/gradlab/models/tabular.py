@@ -166,12 +166,14 @@ class Tabular(nn.Module):
         x = self.encoding(self.flatten(x))  # N P
         if not self.training:
             x = x[:, None].expand(-1, self.members, -1)  # N M P
-            return self.heads(self.blocks(x)).mean(1)  # N K
+            every: Tensor = self.heads(self.blocks(x))  # N M K
+            return every.mean(1)  # N K
         count = len(x)
         rest = -count % self.members
         x = nn.functional.pad(x, (0, 0, 0, rest))  # G*M P
         x = x.view(-1, self.members, x.shape[1])  # G M P
-        return self.heads(self.blocks(x)).flatten(0, 1)[:count]  # N K
+        own: Tensor = self.heads(self.blocks(x))  # G M K
+        return own.flatten(0, 1)[:count]  # N K
 
 
 @models.register("tabular")
