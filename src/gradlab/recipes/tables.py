@@ -124,6 +124,6 @@ register(
         data=DataConfig(name="breast_cancer"),
         optimizer=OptimizerConfig(name="adamw", lr=1e-2, weight_decay=0.03),
         schedule=ScheduleConfig(name="cosine"),
-        plan=Plan(epochs=10, updates=800, batch_size=256, keep="last"),
+        plan=Plan(epochs=10, updates=600, batch_size=256, keep="last"),
     ),
 )
