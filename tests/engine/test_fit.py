@@ -3,6 +3,7 @@ import inspect
 import math
 import os
 import signal
+import time
 import traceback
 from itertools import islice
 from pathlib import Path
@@ -145,6 +146,19 @@ def test_a_plan_that_keeps_the_last_epoch_is_not_chosen_for_by_val(tmp_path):
     progress = fit(Scripted(3.0, 1.0, 2.0, 2.0), plan, run)
     assert (progress.best, progress.best_epoch) == (1.0, 3)
     assert run.load("best")[0].step == 40
+
+
+def test_epochs_that_follow_each_other_fast_share_a_checkpoint(tmp_path, monkeypatch):
+    saved = []
+    save = RunFolder.save
+    monkeypatch.setattr(
+        RunFolder, "save", lambda run, which, *rest: (saved.append(which), save(run, which, *rest))
+    )
+    plan = Plan(epochs=5, keep="last")
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: 0.0)
+        fit(Scripted(5.0, 4.0, 3.0, 2.0, 1.0), plan, folder(tmp_path))
+    assert saved == ["last", "best", "last"]  # at the beginning, and both at the end
 
 
 def test_a_plan_that_keeps_the_last_epoch_still_stops_by_patience(tmp_path):
