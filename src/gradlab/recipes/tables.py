@@ -122,7 +122,7 @@ register(
         ),
         model=Choice(name="tabular"),
         data=DataConfig(name="breast_cancer"),
-        optimizer=OptimizerConfig(name="adamw", lr=1e-2, weight_decay=0.03),
+        optimizer=OptimizerConfig(name="adamw", lr=1e-2, weight_decay=0.5),
         schedule=ScheduleConfig(name="cosine"),
         plan=Plan(epochs=10, updates=600, batch_size=256, keep="last"),
     ),
