@@ -217,6 +217,9 @@ class Plan(Config):
     )
     monitor: str | None = Field(None, description="the val metric that decides (None: the task's)")
     goal: Literal["min", "max"] | None = Field(None, description="which way it improves")
+    keep: Literal["best", "last"] = Field(
+        "best", description="the epoch whose weights are the result (last: val chooses none)"
+    )
     log_steps: int = Field(50, ge=1, le=MOST, description="steps between two lines of the log")
     checkpoint_seconds: float = Field(60.0, ge=0, description="time between two checkpoints")
     divergence: float = Field(20.0, gt=1, description="stop at so many times the first loss")

@@ -64,8 +64,9 @@ COUNTS = {
     "dcgan": (MNIST, 759_681 + 138_689),
     "q_mlp": (((8,), 4), 69_124),
     "q_nature": (((4, 84, 84), 6), 1_687_206),
+    "tabular": (((13,), 3), 49_664),
 }
-VALUES = ("linear", "mlp", "dense_autoencoder", "q_mlp")
+VALUES = ("linear", "mlp", "dense_autoencoder", "q_mlp", "tabular")
 """Networks that take examples of the shape (D,); all but q_mlp take images too."""
 SQUARE = ("dcgan",)
 """Networks whose images must be square."""

@@ -44,6 +44,7 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.autoencoder",
         "gradlab.models.dcgan",
         "gradlab.models.dqn",
+        "gradlab.models.tabular",
     ),
 )
 """The named networks; each entry is a builder, see `create`."""
