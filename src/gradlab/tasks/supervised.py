@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.data.loader import Batch
+from gradlab.data.loader import Batch, Loader
 from gradlab.insight import preflight
 from gradlab.models import initial
 from gradlab.tasks import transfer
 from gradlab.tasks.base import _LOOKED_AT, Task, TrainingPart
 from gradlab.tasks.baselines import Baselines, baselines
+from gradlab.tasks.frozen import FEATURES, Frozen
 
 
 class Supervised(Task):
@@ -25,6 +26,8 @@ class Supervised(Task):
     """The name of the field that is asked for."""
     field: Any
     """That field."""
+    frozen: Frozen | None = None
+    """What frozen layers make of the examples, while they are frozen."""
     wrong_measure = "error"
     """What `wrong` measures."""
 
@@ -78,6 +81,7 @@ class Supervised(Task):
     def training_parts(self, fresh: bool) -> dict[str, TrainingPart]:
         """The loader's place, the optimizer."""
         self.train_loader = self.loader("train", self.schema.fields)
+        self.plain = self.train_loader.columns, self.train_loader.fields
         before = self.recipe.transfer
         if fresh and before.init == "default" and not before.weights:
             looked_at = self.train_loader.spread(_LOOKED_AT)
@@ -92,10 +96,41 @@ class Supervised(Task):
         return self.train_loader.steps
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """The shuffled batches of an epoch that are still to come."""
+        """The shuffled batches of an epoch that are still to come.
+
+        While layers are frozen, what they make of an example stands there in place of its inputs.
+        """
         self.model.train()
-        transfer.freeze(self.model, self.recipe.transfer, epoch)
+        before = self.recipe.transfer
+        transfer.freeze(self.model, before, epoch)
+        if before.views and transfer.is_frozen(before, epoch):
+            if self.frozen is None:
+                self.train_loader.read(*self.plain)
+                self.frozen = Frozen.of(self, self.train_loader)
+        else:
+            self.frozen = None
+        if self.frozen is None:
+            self.train_loader.read(*self.plain)
+        else:
+            views = self.frozen.views
+            self.train_loader.read(views[epoch % len(views)], self.frozen.fields)
         return self.train_loader.batches(epoch)
+
+    def forward(self, batch: Batch) -> Any:
+        """What the network makes of a batch's inputs, or its last layer of what is frozen."""
+        if self.frozen is not None and FEATURES in batch.values:
+            return self.frozen.head(batch[FEATURES])
+        return super().forward(batch)
+
+    def in_order(self, split: str) -> Loader:
+        """A split in order, not augmented; val as features while layers are frozen."""
+        kept = self.frozen.val if self.frozen is not None and split == "val" else None
+        return super().in_order(split) if kept is None else kept
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """Take only the model's weights; features of other weights are forgotten."""
+        super().load_weights(state)
+        self.frozen = None
 
     def step(self, batch: Batch) -> dict[str, Any]:
         """zero_grad, loss, backward, step."""

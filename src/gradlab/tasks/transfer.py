@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradlab.config import Transfer, validate
 from gradlab.data import Schema
@@ -160,14 +161,31 @@ def freeze(model: nn.Module, transfer: Transfer, epoch: int) -> None:
 
     Frozen layers are in evaluation mode, so that batch norm keeps what it has learnt.
     """
-    if transfer.freeze == "nothing":
-        return
-    thawed = 0 < transfer.unfreeze_after <= epoch
-    head = head_of(model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(thawed or name.startswith(f"{head}."))
-    model.train(thawed)
-    model.get_submodule(head).train()
+    if transfer.freeze == "features":
+        frozen, head = is_frozen(transfer, epoch), head_of(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not frozen or name.startswith(f"{head}."))
+        model.train(not frozen)
+        model.get_submodule(head).train()
+    if transfer.batch_norm == "keep":
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+
+def is_frozen(transfer: Transfer, epoch: int) -> bool:
+    """Whether an epoch (from 0) trains the last layer alone."""
+    return transfer.freeze == "features" and not 0 < transfer.unfreeze_after <= epoch
+
+
+def thaw(transfer: Transfer, steps: int) -> tuple[int, float]:
+    """The step from which on all is trained, and the factor of the learning rate from then on.
+
+    `steps` are those of an epoch. (0, 1) where nothing changes.
+    """
+    if transfer.freeze == "nothing" or not transfer.unfreeze_after:
+        return 0, 1.0
+    return transfer.unfreeze_after * steps, transfer.unfrozen_lr
 
 
 def groups(
