@@ -112,9 +112,7 @@ class Updater:
 
     def _set_lr(self) -> float:
         border, times = self.again
-        first, last, scale = (
-            (0, border, 1.0) if self.step < border else (border, self.total, times)
-        )
+        first, last, scale = (0, border, 1.0) if self.step < border else (border, self.total, times)
         scale *= factor(self.schedule, self.step - first, last - first, self.steps_per_epoch)
         scale *= self.plateau["factor"]
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):

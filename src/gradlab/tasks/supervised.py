@@ -87,6 +87,7 @@ class Supervised(Task):
             looked_at = self.train_loader.spread(_LOOKED_AT)
             initial.from_data(self.model, looked_at[next(iter(self.schema.inputs))])
         self.settle(self.steps)
+        self.notes += transfer.phases(before, self.plan.epochs)
         self.updates = self.updater(transfer.groups(self.model, before), self.steps)
         return {"loader": self.train_loader, "updater": self.updates}
 

