@@ -122,8 +122,8 @@ class InvertedResidual(nn.Module):
         """N C H W -> N C' H/stride W/stride."""
         f = self.expand(x)  # N 6C H W
         f = self.depthwise(f)  # N 6C H/stride W/stride
-        f = self.project(f)  # N C' H/stride W/stride
-        return x + f if self.shortcut else f
+        out: Tensor = self.project(f)  # N C' H/stride W/stride
+        return x + out if self.shortcut else out
 
 
 class EfficientNetLite(nn.Module):

@@ -44,6 +44,8 @@ SHORT = {
     "freeze": "transfer.freeze",
     "unfreeze_after": "transfer.unfreeze_after",
     "backbone_lr": "transfer.backbone_lr",
+    "unfrozen_lr": "transfer.unfrozen_lr",
+    "views": "transfer.views",
     "lr": "optimizer.lr",
 }
 """Fields that have a short name."""

@@ -34,19 +34,19 @@ register(
             "AdamW and a cosine in each of the two phases; batch norm keeps ImageNet's figures",
         ),
         model=Choice(name="auto"),
-        task=Choice(name="classification", label_smoothing=0.1),
+        task=Choice(name="classification"),
         data=DataConfig(name="cifar10", augment=Augment(flip=True, resized_crop=0.5)),
         transfer=Transfer(
             weights="auto",
             freeze="features",
             unfreeze_after=FROZEN,
-            unfrozen_lr=0.05,
+            unfrozen_lr=0.1,
             batch_norm="keep",
         ),
-        optimizer=OptimizerConfig(name="adamw", lr=2e-3, weight_decay=0.05),
-        schedule=ScheduleConfig(name="cosine"),
+        optimizer=OptimizerConfig(name="adamw", lr=3e-3, weight_decay=0.05),
+        schedule=ScheduleConfig(name="cosine", warmup=1),
         plan=Plan(
-            epochs=FROZEN + THAWED, batch_size=32, patience=4, min_epochs=FROZEN + 4, clip_norm=5.0
+            epochs=FROZEN + THAWED, batch_size=32, patience=5, min_epochs=FROZEN + 5, clip_norm=5.0
         ),
     )
 )

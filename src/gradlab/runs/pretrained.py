@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gradlab.config import Choice, DataConfig, Recipe, Runtime, Transfer
 from gradlab.data import Schema
 from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
-from gradlab.engine import Record, RunFolder
-from gradlab.engine.record import FORMAT
+from gradlab.engine import RunFolder
+from gradlab.engine.record import FORMAT, Record
 from gradlab.errors import UserError
 from gradlab.runs.run import Run
 from gradlab.tasks import published, transfer
@@ -60,18 +60,21 @@ class Pretrained(Run):
     @cached_property
     def record(self) -> Record:
         """What a run would have recorded."""
-        return {
-            "format": FORMAT,
-            "created": "",
-            "gradlab": __version__,
-            "seed": 0,
-            "notes": [],
-            "machine": {},
-            "recipe": self.recipe.model_dump(mode="json"),
-            "schema": self.schema.model_dump(mode="json"),
-            "runtime": {"device": "auto", "precision": "auto", "threads": 0},
-            "dataset": {"name": "ImageNet", "fingerprint": "", "counts": {}},
-        }
+        return cast(
+            Record,
+            {
+                "format": FORMAT,
+                "created": "",
+                "gradlab": __version__,
+                "seed": 0,
+                "recipe": self.recipe.model_dump(mode="json"),
+                "schema": self.schema.model_dump(mode="json"),
+                "dataset": {"name": "ImageNet", "fingerprint": "", "counts": {}},
+                "notes": [],
+                "machine": {},
+                "runtime": {"device": "auto", "precision": "auto", "threads": 0},
+            },
+        )
 
     @cached_property
     def dataset(self) -> Any:

@@ -76,7 +76,7 @@ def _features(
     """What goes into the last layer, float32 N D, for all examples in their order."""
     heard: list[Tensor] = []
     handle = head.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
-    found = []
+    found: list[np.ndarray] = []
     try:
         with evaluating(task.model), task.setup.autocast():
             for batch in loader.in_order(size, view):

