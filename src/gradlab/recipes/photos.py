@@ -40,7 +40,7 @@ register(
             weights="auto",
             freeze="features",
             unfreeze_after=FROZEN,
-            unfrozen_lr=0.1,
+            unfrozen_lr=0.05,
             batch_norm="keep",
         ),
         optimizer=OptimizerConfig(name="adamw", lr=3e-3, weight_decay=0.05),

@@ -22,6 +22,7 @@ from gradlab.recipes import recipes
 from gradlab.runs.run import open_run
 from gradlab.tasks import tasks
 from gradlab.tasks.published import EXTRA, PUBLISHED, network_of
+from gradlab.tasks.supervised import Supervised
 
 AUTO = "auto"
 FEW = 500
@@ -59,7 +60,7 @@ def settled(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     A recipe that leaves nothing open comes back as it is.
     """
     model, weights = recipe.model.name, recipe.transfer.weights
-    if not _takes_weights(recipe) or AUTO not in (model, weights):
+    if not _learns_from_examples(recipe) or AUTO not in (model, weights):
         return recipe, ()
     photos = look(recipe.data.name)
     if model == AUTO:
@@ -104,10 +105,10 @@ def look(name: str) -> Photos | None:
     return Photos(len(files), median(sides)) if sides else None
 
 
-def _takes_weights(recipe: Recipe) -> bool:
-    """Whether the recipe's task begins with weights, if it is given some."""
+def _learns_from_examples(recipe: Recipe) -> bool:
+    """Whether the recipe's task is one that could begin with what a classifier has learnt."""
     name = recipe.task.name
-    return name == AUTO or (name in tasks and "weights" in tasks[name].serves)
+    return name == AUTO or (name in tasks and issubclass(tasks[name], Supervised))
 
 
 def _network(weights: str, photos: Photos | None) -> str:
@@ -136,7 +137,8 @@ def _named(recipe: Recipe) -> Recipe:
 def _phases(recipe: Recipe, weights: str, photos: Photos | None) -> dict[str, Any]:
     """The weights, and how many epochs train the last layer and how many everything.
 
-    What a person has named stays; epochs are then shared out as the recipe's are.
+    What a person has named stays; epochs are then shared out as the recipe's are. Patience may
+    only stop the second phase: the epochs of the first cost next to nothing.
     """
     plan, before, usual = recipe.plan, recipe.transfer, _named(recipe)
     given = before.model_copy(update={"weights": weights})
@@ -154,7 +156,7 @@ def _phases(recipe: Recipe, weights: str, photos: Photos | None) -> dict[str, An
     return {
         "transfer": given.model_copy(update={"unfreeze_after": first}),
         "plan": plan.model_copy(
-            update={"epochs": frozen + thawed, "min_epochs": first + min(thawed, plan.patience)}
+            update={"epochs": frozen + thawed, "min_epochs": frozen + min(thawed, plan.patience)}
         ),
     }
 
