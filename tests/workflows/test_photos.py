@@ -10,6 +10,7 @@ from PIL import Image
 
 import gradlab
 from gradlab.config import Augment
+from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.tasks.published import PUBLISHED
 from gradlab.workflows.photos import FEW, look, settled
@@ -104,6 +105,18 @@ def test_what_a_person_names_is_kept(brought, monkeypatch):
     assert chosen.model.name == "efficientnet_lite1" and chosen.data.image_size == 96
     assert chosen.optimizer.lr == 0.5 and chosen.data.augment == Augment(resized_crop=0.5)
     assert (chosen.transfer.unfreeze_after, chosen.plan.epochs) == (8, 10)
+
+
+def test_a_run_as_weights_brings_its_network_and_its_images(photos, tmp_path):
+    learnt = gradlab.train(
+        "resnet20", data=photos, out=tmp_path, epochs=1, test=False, **QUIET,
+        **{"data.image_size": "24x16", "plan.updates": 1, "model.block": "full_preactivation"},
+    )  # fmt: skip
+    chosen, (said,) = settled(find("photos", {"weights": str(learnt.path), "data": photos}))
+    assert chosen.model == learnt.recipe.model and chosen.data.image_size == "24x16"
+    assert str(learnt.path) in said
+    with pytest.raises(UserError, match="--model"):
+        settled(find("photos", {"weights": "mine.pth"}))
 
 
 def test_weights_auto_of_another_recipe_are_those_of_its_network_where_they_are_here(bare):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from gradlab import paths
 from gradlab.config import Choice, Recipe, Transfer
 from gradlab.data import datasets
 from gradlab.data.decode import survey
+from gradlab.data.fields.image import Image
 from gradlab.data.kinds import archive_format
 from gradlab.data.listing import opened
 from gradlab.errors import UserError
@@ -63,28 +64,29 @@ def settled(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     if not _learns_from_examples(recipe) or AUTO not in (model, weights):
         return recipe, ()
     photos = look(recipe.data.name)
-    if model == AUTO:
-        model = _network(weights, photos)
     if weights == AUTO:
-        weights = model if model in PUBLISHED and PUBLISHED[model].here else ""
+        name = _suited(photos) if model == AUTO else model
+        weights = name if name in PUBLISHED and PUBLISHED[name].here else ""
     if not weights:
         return _from_scratch(recipe, photos)
-    known = PUBLISHED.get(weights)
-    size = recipe.data.image_size
-    if not size and known is not None:
-        small = photos is not None and photos.side < SMALL
-        size = SMALL_SIZE if small else known.size
+    network, size, channels = _behind(weights)
+    if weights in PUBLISHED and (photos is None or photos.side < SMALL):
+        size = SMALL_SIZE
+    model, data = network.name, recipe.data
     changed = recipe.model_copy(
         update={
-            "model": Choice(name=model, **recipe.model.options),
-            "data": recipe.data.model_copy(
-                update={"image_size": size, "channels": 3 if known else recipe.data.channels}
+            "model": Choice(name=model, **{**network.options, **recipe.model.options}),
+            "data": data.model_copy(
+                update={
+                    "image_size": data.image_size or size,
+                    "channels": data.channels or channels,
+                }
             ),
             **_phases(recipe, weights, photos),
         }
     )
     said = f"photos: {photos or recipe.data.name}: chosen {model} with the weights {weights}"
-    said += f", images of {size} pixels" if size else ""
+    said += f", images of {changed.data.image_size} pixels"
     if recipe.transfer.unfreeze_after and not changed.transfer.unfreeze_after:
         said += (
             f"; of so few photos the last layer alone is learnt (--unfreeze_after "
@@ -111,21 +113,25 @@ def _learns_from_examples(recipe: Recipe) -> bool:
     return name == AUTO or (name in tasks and issubclass(tasks[name], Supervised))
 
 
-def _network(weights: str, photos: Photos | None) -> str:
-    """The network of the weights that are given, or the one that suits the photos."""
-    if weights == AUTO:
-        few = photos is not None and photos.count <= FEW
-        return LARGER if few and PUBLISHED[LARGER].here else USUAL
-    if weights and paths.given(weights, "weights").is_dir():
-        return open_run(weights).recipe.model.name
+def _suited(photos: Photos | None) -> str:
+    """The network for so many photos."""
+    few = photos is not None and photos.count <= FEW
+    return LARGER if few and PUBLISHED[LARGER].here else USUAL
+
+
+def _behind(weights: str) -> tuple[Choice, int | str, Literal[0, 1, 3]]:
+    """The network of weights, and the size and the channels of the images that it learnt from."""
+    if paths.given(weights, "weights").is_dir():
+        run = open_run(weights)
+        _, image = run.schema.input(Image, f"--weights {weights}: a model of photos")
+        size = f"{image.width}x{image.height}"
+        return run.recipe.model, size, 1 if image.channels == 1 else 3
     if weights in PUBLISHED:
-        return network_of(weights)
-    if weights:
-        raise UserError(
-            f"--weights {weights}: nothing says of which network these weights are: name it with "
-            "--model"
-        )
-    return SCRATCH
+        return Choice(name=network_of(weights)), PUBLISHED[weights].size, 3
+    raise UserError(
+        f"--weights {weights}: nothing says of which network these weights are: name it with "
+        "--model"
+    )
 
 
 def _named(recipe: Recipe) -> Recipe:
@@ -150,7 +156,9 @@ def _phases(recipe: Recipe, weights: str, photos: Photos | None) -> dict[str, An
     elif plan.epochs != usual.plan.epochs:
         frozen = max(round(plan.epochs * frozen / usual.plan.epochs), 1)
         thawed = plan.epochs - frozen
-    elif photos is not None:
+    elif photos is None:
+        thawed = LEAST
+    else:
         thawed = 0 if photos.count <= FEW else min(max(round(SEEN / photos.count), LEAST), MOST)
     first = frozen if thawed else 0
     return {
