@@ -189,13 +189,16 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
         "        if progress.epoch == 3:\n"
         "            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))\n"
         "training.Console = Fill\n"
-        f"main(['train', 'mlp', '--out', {str(tmp_path)!r}, '--name', 'a', '--epochs', '9'])\n"
+        f"main(['train', 'mlp', '--out', {str(tmp_path)!r}, '--name', 'a', '--epochs', '9',"
+        " '--model.widths=200,'])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "disk (or your quota) is full" in done.stderr and "Traceback" not in done.stderr
     again = gradlab.resume(tmp_path / "a", progress=False)
-    straight = gradlab.train("mlp", out=tmp_path, epochs=9, name="b", progress=False)
+    straight = gradlab.train(
+        "mlp", out=tmp_path, epochs=9, name="b", progress=False, **{"model.widths": "200,"}
+    )
     assert again.metrics == straight.metrics
     assert not list((tmp_path / "a" / "checkpoints").glob(".*"))
 

@@ -129,7 +129,7 @@ def test_losses_against_their_definitions():
 
 @pytest.mark.parametrize("loss", ["hinge", "bce", "mse"])
 def test_every_loss_learns(tmp_path, loss):
-    fields = {"task.loss": loss, "task.l2": 1e-4, "epochs": 10}
+    fields = {"task.loss": loss, "task.l2": 1e-4, "epochs": 15, "model.widths": (200,), "lr": 5e-3}
     run = gradlab.train("mlp", out=tmp_path, progress=False, **fields)
     assert run.metrics["test"]["accuracy"] > 0.9
 
