@@ -195,6 +195,19 @@ class Transfer(Config):
     backbone_lr: float = Field(
         1.0, ge=0, description="learning rate of all but the last layer (the head), times"
     )
+    unfrozen_lr: float = Field(
+        1.0, gt=0, description="learning rate of everything once all is trained, times"
+    )
+    batch_norm: Literal["learn", "keep"] = Field(
+        "learn", description="keep: batch norm keeps the figures that the weights came with"
+    )
+    views: int = Field(
+        1,
+        ge=0,
+        le=1000,
+        description="frozen layers are asked once for so many views of each example, of which "
+        "all but the first are augmented (0: anew in each epoch)",
+    )
 
 
 class Plan(Config):
@@ -214,6 +227,9 @@ class Plan(Config):
     clip_norm: float = Field(0.0, ge=0, description="largest norm of the gradient (0: no limit)")
     patience: int = Field(
         0, ge=0, le=MOST, description="stop after so many epochs without improvement"
+    )
+    min_epochs: int = Field(
+        0, ge=0, le=MOST, description="epochs before patience may stop the training"
     )
     monitor: str | None = Field(None, description="the val metric that decides (None: the task's)")
     goal: Literal["min", "max"] | None = Field(None, description="which way it improves")

@@ -167,6 +167,12 @@ def test_a_plan_that_keeps_the_last_epoch_still_stops_by_patience(tmp_path):
     assert (progress.best_epoch, progress.epoch) == (3, 4)
 
 
+def test_patience_waits_for_the_least_number_of_epochs(tmp_path):
+    task = Scripted(3.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0)
+    progress = fit(task, Plan(epochs=7, patience=2, min_epochs=5), folder(tmp_path))
+    assert (progress.best_epoch, progress.epoch) == (1, 5)
+
+
 def test_a_goal_of_max_prefers_larger_values(tmp_path):
     plan = Plan(epochs=3, monitor="accuracy", goal="max")
     task = Scripted(0.1, 0.9, 0.5, name="accuracy")

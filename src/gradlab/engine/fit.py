@@ -257,7 +257,9 @@ class _Log:
         progress.epoch += 1
         if progress.epoch >= plan.epochs:
             progress.finished, progress.reason = True, "all epochs done"
-        elif plan.patience and progress.stale >= plan.patience:
+        elif (
+            plan.patience and progress.stale >= plan.patience and progress.epoch >= plan.min_epochs
+        ):
             progress.finished = True
             progress.reason = f"no better {monitor.name} for {plan.patience} epochs"
         if progress.finished and progress.best_epoch < 0:

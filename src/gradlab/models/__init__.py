@@ -40,6 +40,7 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.googlenet",
         "gradlab.models.resnet",
         "gradlab.models.densenet",
+        "gradlab.models.efficientnet_lite",
         "gradlab.models.fast",
         "gradlab.models.autoencoder",
         "gradlab.models.dcgan",

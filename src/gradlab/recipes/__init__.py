@@ -17,6 +17,7 @@ recipes: Registry[Recipe] = Registry(
         "gradlab.recipes.tables",
         "gradlab.recipes.images",
         "gradlab.recipes.convnets",
+        "gradlab.recipes.photos",
         "gradlab.recipes.games",
         "gradlab.recipes.autoencoders",
         "gradlab.recipes.generative",

@@ -39,7 +39,14 @@ from gradlab.tasks.metrics import Metric
 SECTIONS: dict[str, tuple[str, ...]] = {
     "init": ("transfer.init",),
     "weights": ("transfer.weights",),
-    "freeze": ("transfer.freeze", "transfer.unfreeze_after", "transfer.backbone_lr"),
+    "freeze": (
+        "transfer.freeze",
+        "transfer.unfreeze_after",
+        "transfer.backbone_lr",
+        "transfer.unfrozen_lr",
+        "transfer.batch_norm",
+        "transfer.views",
+    ),
     "augment": ("data.augment",),
     "updates": ("plan.updates",),
     "accumulate": ("plan.accumulate",),
@@ -215,7 +222,15 @@ class Task(ABC):
     def updater(self, groups: Any, steps: int) -> Updater:
         """An updater of these parameters; `steps` are those of an epoch."""
         recipe = self.recipe
-        return Updater(groups, recipe.optimizer, recipe.schedule, recipe.plan, self.setup, steps)
+        return Updater(
+            groups,
+            recipe.optimizer,
+            recipe.schedule,
+            recipe.plan,
+            self.setup,
+            steps,
+            again=transfer.thaw(recipe.transfer, steps),
+        )
 
     def settle(self, steps: int) -> None:
         """Write out the plan: the epochs, the metric that decides, and which way it improves."""

@@ -19,6 +19,7 @@ from gradlab.runs.make import learnt_from
 from gradlab.tasks import tasks
 from gradlab.tasks.supervised import Supervised
 from gradlab.workflows.evidence import Evidence
+from gradlab.workflows.photos import settled
 from gradlab.workflows.train import RunOptions, begin, divide, located, resume_run
 from gradlab.workflows.verdict import verdict
 
@@ -35,7 +36,7 @@ def train_ensemble(recipe: str | Recipe, count: int = 5, **options: Any) -> Ense
     if not 2 <= count <= MOST:
         raise UserError(f"an ensemble has at least 2 members and at most {MOST}, found {count}")
     run_options, fields = divide(options)
-    chosen = located(find(recipe, fields))
+    chosen, _ = settled(located(find(recipe, fields)))
     _check_answers(chosen)
     record = EnsembleRecord(
         members=tuple(f"member-{index}" for index in range(count)),

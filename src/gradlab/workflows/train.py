@@ -29,6 +29,7 @@ from gradlab.version import __version__
 from gradlab.workflows.diagnosis import FlatLoss, first_fault
 from gradlab.workflows.evidence import beginning, evidence, network
 from gradlab.workflows.given import dataset_of, is_held
+from gradlab.workflows.photos import settled
 from gradlab.workflows.verdict import verdict
 
 
@@ -57,12 +58,12 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
     """
     run_options, fields = divide(options)
     if not is_held(fields.get("data")):
-        chosen = located(find(recipe, fields))
-        return begin(chosen, learnt_from(chosen), None, run_options)
+        chosen, said = settled(located(find(recipe, fields)))
+        return begin(chosen, learnt_from(chosen), None, run_options, said)
     data = fields.pop("data")
-    chosen = located(find(recipe, fields))
+    chosen, said = settled(located(find(recipe, fields)))
     dataset, config = dataset_of(data, chosen.data)
-    return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options)
+    return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options, said)
 
 
 def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any = None) -> Run:
@@ -88,8 +89,14 @@ def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any 
             return carry_out(run, task, run_options)
 
 
-def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions) -> Run:
-    """Make the task, look it over, make the run folder, train."""
+def begin(
+    recipe: Recipe,
+    dataset: Any,
+    own: Own | None,
+    run_options: RunOptions,
+    said: tuple[str, ...] = (),
+) -> Run:
+    """Make the task, look it over, make the run folder, train; `said` is noted in the run."""
     with training(recipe, dataset, run_options.runtime, own) as task:
         record = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -99,7 +106,7 @@ def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions
             "schema": task.schema.model_dump(mode="json"),
             "runtime": task.setup.runtime.model_dump(mode="json"),
             "dataset": dataset.describe(),
-            "notes": [*dataset.notes, *task.notes],
+            "notes": [*said, *dataset.notes, *task.notes],
             "machine": machine(),
         }
         stem = f"{recipe.name}-{Path(dataset.name).stem}"
