@@ -58,6 +58,11 @@ COUNTS = {
     "densenet201": (IMAGENET, 20_013_928),
     "densenet_bc_40_12": (CIFAR, 176_122),
     "densenet_bc_100_12": (CIFAR, 769_162),
+    "efficientnet_lite0": (IMAGENET, 4_652_008),
+    "efficientnet_lite1": (IMAGENET, 5_416_680),
+    "efficientnet_lite2": (IMAGENET, 6_092_072),
+    "efficientnet_lite3": (IMAGENET, 8_197_096),
+    "efficientnet_lite4": (IMAGENET, 13_006_568),
     "cifar_fast": (CIFAR, 1_971_352),
     "dense_autoencoder": (MNIST, 2_838_316),
     "conv_autoencoder": (MNIST, 319_041),
@@ -65,8 +70,9 @@ COUNTS = {
     "recurrent_lm": (((0, 67), 67), 1_087_043),
     "q_mlp": (((8,), 4), 69_124),
     "q_nature": (((4, 84, 84), 6), 1_687_206),
+    "tabular": (((13,), 3), 49_664),
 }
-VALUES = ("linear", "mlp", "dense_autoencoder", "q_mlp")
+VALUES = ("linear", "mlp", "dense_autoencoder", "q_mlp", "tabular")
 """Networks that take examples of the shape (D,); all but q_mlp take images too."""
 TOKENS = ("recurrent_lm",)
 """Networks that take tokens of the shape (T, V)."""

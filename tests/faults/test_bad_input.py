@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+from command import run as command
 from PIL import Image
 
 import gradlab
@@ -68,7 +69,7 @@ def test_a_truncated_image_and_a_file_that_is_no_image_are_named(refused, tmp_pa
     whole = (folder / "ant" / "3.png").read_bytes()
     (folder / "ant" / "3.png").write_bytes(whole[: len(whole) // 2])
     (folder / "bee" / "4.png").write_text("no image at all")
-    message = refused(*TRAIN, "--data", folder)
+    message = refused(*TRAIN, "--data", folder, "--data.unreadable", "refuse")
     assert "3.png" in message and "4.png" in message
 
 
@@ -96,16 +97,18 @@ def bomb(path):
     return path
 
 
-def test_a_decompression_bomb_is_refused(refused, finished, tmp_path):
+def test_a_decompression_bomb_is_refused(refused, finished, tmp_path, capsys):
     path = bomb(photos(tmp_path / "p") / "ant" / "large.png")
-    for command in ([*TRAIN, "--data", tmp_path / "p"], ["predict", finished, path]):
-        message = refused(*command)
-        assert "large.png" in message and "decompression bomb" in message
+    message = refused(*TRAIN, "--data", tmp_path / "p", "--data.unreadable", "refuse")
+    assert "large.png" in message and "decompression bomb" in message
+    code, _, message = command(capsys, "predict", finished, path)
+    assert code == 1 and "large.png skipped: " in message and "decompression bomb" in message
 
 
-def test_two_images_are_too_few(refused, tmp_path):
-    message = refused(*TRAIN, "--data", photos(tmp_path / "p", count=1))
-    assert "too few to hold out" in message and "--data.test" in message
+def test_four_images_are_too_few(refused, tmp_path):
+    assert "2 images each" in refused(*TRAIN, "--data", photos(tmp_path / "q", count=1))
+    message = refused(*TRAIN, "--data", photos(tmp_path / "p", count=2))
+    assert "too few to hold out" in message and "--data.val" in message
 
 
 def test_weights_of_another_network(refused, finished, tmp_path):

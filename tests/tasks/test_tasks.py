@@ -11,7 +11,7 @@ from gradlab.data import load
 from gradlab.data.loader import Batch
 from gradlab.errors import UserError
 from gradlab.recipes import find
-from gradlab.tasks.evaluation import Confusion
+from gradlab.tasks.findings import Confusion
 from gradlab.tasks.losses import CLASSES, NUMBERS, hinge
 
 QUIET = {"progress": False, "epochs": 3}
@@ -77,7 +77,7 @@ def test_softmax_regression_learns_the_digits(tmp_path):
     run = gradlab.train("softmax_regression", out=tmp_path, progress=False)
     assert run.metrics["test"]["accuracy"] >= 0.93
     details = run.details("test")
-    confusion, mistakes = details.parts
+    confusion, _, mistakes = details.parts
     counts = confusion.counts
     assert counts.sum() == len(run.dataset.splits["test"])
     assert counts.trace() / counts.sum() == pytest.approx(details.metrics["accuracy"])

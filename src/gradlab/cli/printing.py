@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +16,7 @@ from gradlab.text import one_line, printable
 if TYPE_CHECKING:
     from gradlab.runs.ensemble import Gain
     from gradlab.runs.run import Run
-    from gradlab.tasks.answers import Prediction
+    from gradlab.tasks.answers import Predictions
     from gradlab.tasks.evaluation import Evaluation
 
 
@@ -82,8 +80,10 @@ def show_run(run: Run) -> None:
             ],
         )
     show_baselines(summary["baselines"])
-    for line in summary["warnings"]:
-        say(f"warning: {line}")
+    for line in summary["notes"]:
+        say(f"note: {line}")
+    for found in summary["verdict"]:
+        say(f"verdict: {found['evidence']}. Try {found['fix']}")
     if isinstance(run, Ensemble):
         split = "test" if "test" in metrics else "val"
         say(f"the {len(run.paths)} members and their ensemble on {split}:")
@@ -97,14 +97,15 @@ def show_run(run: Run) -> None:
 
 
 def show_baselines(baselines: dict[str, dict[str, dict[str, float]]]) -> None:
-    """A line for each baseline, with its figures on the split that counts."""
+    """A column for each baseline, with its figures on the split that counts."""
     split = next((name for name in ("test", "val", "train") if name in baselines), None)
-    for name, figures in baselines[split].items() if split else ():
-        shown = ", ".join(
-            f"{key} {metric(key, value)}" for key, value in figures.items() if key != "loss"
+    found = baselines[split] if split else {}
+    names = dict.fromkeys(key for figures in found.values() for key in figures)
+    if names:
+        table(
+            (f"baselines on {split}", *found),
+            [(name, *(metric(name, row.get(name)) for row in found.values())) for name in names],
         )
-        if shown:
-            say(f"baseline on {split}: {name}: {shown}")
 
 
 def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[Gain]) -> None:
@@ -124,28 +125,17 @@ def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[G
             table(shown.header, shown.rows)
 
 
-def show_answers(answers: Sequence[Prediction], file: Path | None) -> None:
+def show_answers(answers: Predictions, file: Path | None) -> None:
     """A line for each input, and the file they were written into."""
+    if not answers:
+        say("nothing was answered")
+        return
     table(
         ("input", "answer", ""),
         [(found.name, str(found.answer), found.answer.more()) for found in answers],
     )
     if file is not None:
         say(f"csv: {file}")
-
-
-def as_csv(answers: Sequence[Prediction]) -> str:
-    """Predictions as CSV: a header of all columns that any answer has, then a line for each."""
-    rows = [found.cells() for found in answers]
-    header = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        # Nine digits give a float32 back exactly.
-        cells = (row.get(name, "") for name in header)
-        writer.writerow([c if isinstance(c, str) else f"{c:.9g}" for c in cells])
-    return text.getvalue()
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -12,7 +12,7 @@ app = App(name="weights", help="Published ImageNet weights: list, get.")
 
 @app.command(name="list")
 def weights_list(*, json: Json = False) -> None:
-    """List the published weights, and which of them are in the cache."""
+    """List the published weights, and which of them are here."""
     from gradlab.tasks.published import PUBLISHED
 
     rows = [
@@ -20,7 +20,8 @@ def weights_list(*, json: Json = False) -> None:
             "weights": name,
             "file": found.file,
             "path": str(found.path),
-            "here": found.path.is_file(),
+            "here": found.here,
+            "package": found.package.replace("_", "-"),
             "checked_digits": len(found.remote.sha256),
         }
         for name, found in PUBLISHED.items()
@@ -29,9 +30,15 @@ def weights_list(*, json: Json = False) -> None:
         {"weights": rows},
         json,
         lambda: printing.table(
-            ("weights", "file", "in the cache", "digits of SHA-256 checked"),
+            ("weights", "file", "here", "from", "digits of SHA-256 checked"),
             [
-                (row["weights"], row["file"], "yes" if row["here"] else "", row["checked_digits"])
+                (
+                    row["weights"],
+                    row["file"],
+                    "yes" if row["here"] else "",
+                    row["package"] or "download",
+                    row["checked_digits"],
+                )
                 for row in rows
             ],
         ),
@@ -40,7 +47,7 @@ def weights_list(*, json: Json = False) -> None:
 
 @app.command(name="get")
 def weights_get(name: str, /, *, json: Json = False) -> None:
-    """Download published weights into the cache; then: train RECIPE --weights NAME."""
+    """Get published weights, checked; then: train RECIPE --weights NAME."""
     from gradlab.tasks.published import get
 
     path = get(name)

@@ -10,6 +10,7 @@ from gradlab import paths
 from gradlab.config import Runtime
 from gradlab.errors import UserError
 from gradlab.runs.ensemble import is_ensemble, load_ensemble
+from gradlab.runs.pretrained import Pretrained, names_weights
 from gradlab.runs.run import Run, open_run
 
 
@@ -22,10 +23,13 @@ def load(
 
     `model` is the network of a run that was trained from Python with one's own. `runtime` says
     where it is used; what it leaves open is as in the training. A run that is open already is
-    returned as it is. UserError when there is no run.
+    returned as it is. The name of published weights opens these (`Pretrained`). UserError when
+    there is no run.
     """
     if isinstance(path, Run):
         return path
+    if names_weights(path):
+        return Pretrained(str(path), runtime)
     path = paths.given(path, "run")
     if not is_ensemble(path):
         return open_run(path, model, runtime)

@@ -26,9 +26,11 @@ from gradlab.runs.make import learnt_from, make
 from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
 from gradlab.version import __version__
-from gradlab.workflows.diagnosis import first_fault
+from gradlab.workflows.diagnosis import FlatLoss, first_fault
+from gradlab.workflows.evidence import beginning, evidence, network
 from gradlab.workflows.given import dataset_of, is_held
-from gradlab.workflows.verdict import warnings
+from gradlab.workflows.photos import settled
+from gradlab.workflows.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
     """
     run_options, fields = divide(options)
     if not is_held(fields.get("data")):
-        chosen = located(find(recipe, fields))
-        return begin(chosen, learnt_from(chosen), None, run_options)
+        chosen, said = settled(located(find(recipe, fields)))
+        return begin(chosen, learnt_from(chosen), None, run_options, said)
     data = fields.pop("data")
-    chosen = located(find(recipe, fields))
+    chosen, said = settled(located(find(recipe, fields)))
     dataset, config = dataset_of(data, chosen.data)
-    return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options)
+    return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options, said)
 
 
 def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any = None) -> Run:
@@ -87,8 +89,14 @@ def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any 
             return carry_out(run, task, run_options)
 
 
-def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions) -> Run:
-    """Make the task, look it over, make the run folder, train."""
+def begin(
+    recipe: Recipe,
+    dataset: Any,
+    own: Own | None,
+    run_options: RunOptions,
+    said: tuple[str, ...] = (),
+) -> Run:
+    """Make the task, look it over, make the run folder, train; `said` is noted in the run."""
     with training(recipe, dataset, run_options.runtime, own) as task:
         record = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -98,7 +106,7 @@ def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions
             "schema": task.schema.model_dump(mode="json"),
             "runtime": task.setup.runtime.model_dump(mode="json"),
             "dataset": dataset.describe(),
-            "notes": [*dataset.notes, *task.notes],
+            "notes": [*said, *dataset.notes, *task.notes],
             "machine": machine(),
         }
         stem = f"{recipe.name}-{Path(dataset.name).stem}"
@@ -145,6 +153,12 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
         observers.append(Gallery(task, run.path / "samples"))
     for kind in run_options.log:
         observers.append(_logger(kind, run))
+    first = None if run.folder.has("last") else beginning(task)
+    if first is not None:
+        run.folder.append(first)
+        if run_options.progress:
+            total = task.plan.epochs * task.steps
+            observers.append(FlatLoss(first["loss"], total, run.recipe.name))
     try:
         progress = fit(task, task.plan, run.folder, observers)
     except Diverged as error:
@@ -155,7 +169,11 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
 
 def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
     """Evaluate the weights of the best epoch on each split, once, and record it."""
-    task.load_weights(run.folder.load("best")[1])
+    seen = network(task, run.history)  # of the last weights: those of the best come next
+    best, state = run.folder.load("best")
+    task.load_weights(state)
+    if decision := task.decide():
+        run.folder.save("best", best, {**state, "decision": decision})
     splits = [split for split in ("train", "val", "test") if task.has(split)]
     splits = splits if test else [split for split in splits if split != "test"]
     details = {}
@@ -174,8 +192,10 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
             "seconds": round(progress.seconds, 3),
             "examples_per_second": rate and round(rate, 1),
             "best_epoch": progress.best_epoch + 1,
+            "decision": decision,
+            "notes": list(task.decision.notes),
             "baselines": found,
-            "warnings": warnings(metrics, found, task.plan.monitor or task.monitor),
+            "verdict": verdict(evidence(task, run.history, seen, metrics, found)),
         }
     )
     run.task = task
@@ -196,6 +216,13 @@ def located(recipe: Recipe) -> Recipe:
     config, before = recipe.data, recipe.transfer
     if paths.given(config.name, "data").exists():
         config = config.model_copy(update={"name": str(Path(config.name).resolve())})
+    beside = ("val_file", "test_file")
+    whole = {
+        key: str(Path(name).expanduser().resolve())
+        for key in beside
+        if (name := getattr(config, key))
+    }
+    config = config.model_copy(update=whole)
     if (
         before.weights and paths.given(before.weights, "weights").exists()
     ):  # else published ones, by their name
@@ -224,8 +251,8 @@ def _explained(error: Diverged, run: Run, task: Task) -> UserError:
     smaller = task.recipe.optimizer.lr / 10
     return UserError(
         f"the training diverged at {error}. {where} {kept} Try a smaller learning rate "
-        f"(--optimizer.lr {smaller:.3g}), gradient clipping (--plan.clip_norm 1) or warm-up "
-        "(--schedule.warmup 1)"
+        f"(--lr {smaller:.3g}), gradient clipping (--clip-norm 1) or warm-up "
+        "(--warmup 1)"
     )
 
 
