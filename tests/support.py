@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             **SMALL, "epochs": 3, "data": "digits", "data.image_size": 28, "batch_size": 32,
             "model.width": 4, "model.latent": 8,
+        },
+    ),
+    "language_model": (
+        "char_lm",
+        {
+            **SMALL, "epochs": 3, "data": str(Path(__file__).parent / "texts" / "sonnets.txt"),
+            "data.limit": 0, "data.val": 0.2, "data.test": 0.2, "batch_size": 4, "task.window": 16,
+            "model.width": 16,
         },
     ),
     "dqn": (

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from fields_to_come import Boxes, Text
+from fields_to_come import Boxes
 from torch import Tensor
 
 from gradlab.config import Augment
@@ -23,8 +23,10 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.table import Table
+from gradlab.data.fields.text import Stream, Text
 from gradlab.data.fields.values import Values
 from gradlab.data.loader import Loader
+from gradlab.data.tokens import Tokens
 from gradlab.errors import UserError
 
 COUNT = 24
@@ -60,6 +62,11 @@ def _cases() -> dict[str, Case]:
             Text(),
             Listed([f"w{i % 5} is w{i % 3} " * (1 + i % 4) for i in range(COUNT)]),
             ["w1 is new"],
+        ),
+        "stream": Case(
+            Stream(tokens=Tokens(by="character")),
+            Listed(list("the rain in Spain stays.")),
+            ["a rat in it"],
         ),
         "boxes": Case(Boxes(height=6, width=9), Listed(boxes)),
     }
@@ -173,6 +180,9 @@ def test_new_inputs_are_read_as_the_column_keeps_them(case):
         return
     found = field.read(case.inputs)
     assert isinstance(found, Inputs) and len(found.column) == len(found.names) == 1
+    if isinstance(field, Stream):  # a text of one's own is one example, of many tokens
+        assert [field.show(one) for one in found.column] == case.inputs
+        return
     assert type(found.column) is type(column)
     batch = field.batch(found.column.place(Placement(torch.device("cpu"))), slice(0, 1), None)
     assert batch.shape[2:] == field.example().shape[2:] or batch.ndim == field.example().ndim
@@ -182,7 +192,7 @@ def test_new_inputs_are_read_as_the_column_keeps_them(case):
 def test_what_is_no_input_is_refused_with_a_message(case):
     field, _ = fitted(case)
     for odd in (object(), b"", "no/such/file.xyz*"):
-        if isinstance(field, Text | Label | Number) and isinstance(odd, str):
+        if isinstance(field, Text | Stream | Label | Number) and isinstance(odd, str):
             continue  # a text is what they are made of, whatever it says
         with pytest.raises(UserError):
             field.read([odd])

@@ -55,7 +55,7 @@ class StreamLoader(Loader):
             self.index = index + 1
             yield self.at(index)
 
-    def in_order(self, batch_size: int = 0) -> Iterator[Batch]:
+    def in_order(self, batch_size: int = 0, view: int = 0) -> Iterator[Batch]:
         """All windows once."""
         return map(self.at, range(self.steps))
 

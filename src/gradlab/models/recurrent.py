@@ -113,9 +113,7 @@ def recurrent_lm(
     ] = "lstm",
     width: Annotated[int, Field(ge=1, le=65536, description="units of a layer")] = 256,
     layers: Annotated[int, Field(ge=1, le=100, description="recurrent layers")] = 2,
-    embedding: Annotated[
-        int | None, Field(ge=1, le=65536, description="numbers for each token (None: the width)")
-    ] = None,
+    embedding: Annotated[int, Field(ge=1, le=65536, description="numbers for each token")] = 256,
     dropout: Annotated[
         float, Field(ge=0, lt=1, description="of embeddings and between layers, in training")
     ] = 0.0,
@@ -131,12 +129,11 @@ def recurrent_lm(
             f"this network reads texts, but the inputs are not ({describe(inputs)}): give a text "
             "(.txt), or choose the network 'mlp' for a table or an image"
         )
-    embedding = embedding or width
     if tied and (embedding, inputs[1]) != (width, outputs):
         raise UserError(
             "model.tied: one matrix for input and output needs an embedding as wide as the layers "
             f"({width}) and one answer for each of the {inputs[1]} tokens, found {embedding} and "
-            f"{outputs}: leave --model.embedding out"
+            f"{outputs}: give --model.embedding {width}"
         )
     return LanguageModel(
         inputs[1],

@@ -28,7 +28,9 @@ register(
         paper="Graves (2013), Generating sequences with recurrent neural networks, "
         "https://arxiv.org/abs/1308.0850",
         departures=("AdamW and a cosine schedule", "dropout between the layers"),
-        model=Choice(name="recurrent_lm", cell="lstm", width=512, layers=2, dropout=0.4),
+        model=Choice(
+            name="recurrent_lm", cell="lstm", width=512, layers=2, embedding=128, dropout=0.4
+        ),
         task=Choice(name="language_model", window=128),
         data=DataConfig(
             name="tiny_shakespeare", val=0.05, test=0.05, tokens=TokensConfig(name="character")
@@ -49,7 +51,9 @@ register(
 )
 
 
-def _zaremba(name: str, summary: str, value: float, source: str, **fields: object) -> Recipe:
+def _zaremba(
+    name: str, summary: str, value: float, source: str, width: int, **fields: object
+) -> Recipe:
     small = name == "word_lm"
     epochs, gamma = (13, 0.5) if small else (39, 1 / 1.2)
     return Recipe(
@@ -58,7 +62,9 @@ def _zaremba(name: str, summary: str, value: float, source: str, **fields: objec
         summary=summary,
         paper=ZAREMBA,
         departures=("the rate falls after an epoch that did not improve val, not at fixed epochs",),
-        model=Choice(name="recurrent_lm", cell="lstm", layers=2, **fields),
+        model=Choice(
+            name="recurrent_lm", cell="lstm", layers=2, width=width, embedding=width, **fields
+        ),
         task=Choice(name="language_model", window=20 if small else 35),
         data=DataConfig(name="ptb", tokens=TokensConfig(name="space")),
         optimizer=OptimizerConfig(name="sgd", lr=1.0),

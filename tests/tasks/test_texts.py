@@ -1,11 +1,10 @@
-"""Texts, which gradlab does not know: trained, resumed, asked, checked, reported all the same."""
+"""Texts: trained on, resumed, asked, checked, reported as everything else is."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from fields_to_come import Text
 from torch import Tensor, nn
 
 import gradlab
@@ -14,6 +13,7 @@ from gradlab.data.check import check
 from gradlab.data.columns import Dense, Listed
 from gradlab.data.dataset import Schema, Source, Split
 from gradlab.data.fields.label import Label
+from gradlab.data.fields.text import Text
 from gradlab.data.sources import datasets
 from gradlab.models import Shape, models
 
