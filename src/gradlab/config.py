@@ -211,8 +211,8 @@ class Transfer(Config):
     unfrozen_lr: float = Field(
         1.0, gt=0, description="learning rate of everything once all is trained, times"
     )
-    batch_norm: Literal["learn", "keep"] = Field(
-        "learn", description="keep: batch norm keeps the figures that the weights came with"
+    keep_batch_norm: bool = Field(
+        False, description="batch norm keeps the figures that the weights came with"
     )
     views: int = Field(
         1,

@@ -97,7 +97,7 @@ def test_a_section_that_is_not_served_is_refused(kind):
     odd = {
         "transfer.init": "zeros", "transfer.weights": "x", "transfer.freeze": "features",
         "transfer.unfreeze_after": 2, "transfer.backbone_lr": 0.5, "transfer.unfrozen_lr": 0.5,
-    "transfer.batch_norm": "keep", "transfer.views": 2, "data.augment.cutout": 2,
+    "transfer.keep_batch_norm": True, "transfer.views": 2, "data.augment.cutout": 2,
         "plan.updates": 50, "plan.accumulate": 2, "data.target": "x", "data.target_kind": "class",
         "data.limit": 9, "data.image_size": 32, "data.channels": 1, "data.group": "x",
         "data.time": "x", "data.unreadable": "any",

@@ -242,7 +242,7 @@ def test_a_training_that_diverges_says_where_and_keeps_its_run(refused, tmp_path
         "constant",
     )
     assert "diverged at step" in message and "learning rate 1e+20" in message
-    assert "layer" in message and "--optimizer.lr 1e+19" in message
+    assert "layer" in message and "--lr 1e+19" in message
     state = json.loads((tmp_path / "a" / "checkpoints" / "last" / "state.json").read_text())
     assert state["progress"]["step"] >= 0
 

@@ -16,7 +16,7 @@ from gradlab.tasks.frozen import FEATURES
 
 FIELDS = {
     "data.limit": 60, "epochs": 4, "batch_size": 16, "freeze": "features", "unfreeze_after": 2,
-    "transfer.batch_norm": "keep", "unfrozen_lr": 0.1, "views": 2, "data": "digits",
+    "transfer.keep_batch_norm": True, "unfrozen_lr": 0.1, "views": 2, "data": "digits",
     "data.augment.crop": 1, "data.augment.flip": True, "plan.log_steps": 1,
     "plan.checkpoint_seconds": 0, "threads": 1, "progress": False,
 }  # fmt: skip
@@ -155,6 +155,6 @@ def test_frozen_layers_are_thawed_at_their_step():
 
 def test_batch_norm_is_kept_without_freezing_too():
     model = create("resnet20", inputs=(1, 8, 8), outputs=3).train()
-    transfer.freeze(model, Transfer(batch_norm="keep"), 0)
+    transfer.freeze(model, Transfer(keep_batch_norm=True), 0)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms and not any(m.training for m in norms) and model.conv1.training

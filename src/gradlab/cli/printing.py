@@ -98,8 +98,9 @@ def show_run(run: Run) -> None:
 
 def show_baselines(baselines: dict[str, dict[str, dict[str, float]]]) -> None:
     """A column for each baseline, with its figures on the split that counts."""
-    split = next((name for name in ("test", "val", "train") if name in baselines), None)
-    found = baselines[split] if split else {}
+    known = [name for name in ("test", "val", "train") if name in baselines]
+    split = next(iter([*known, *baselines]), "")
+    found = baselines.get(split, {})
     names = dict.fromkeys(key for figures in found.values() for key in figures)
     if names:
         table(

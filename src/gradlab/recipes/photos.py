@@ -41,7 +41,7 @@ register(
             freeze="features",
             unfreeze_after=FROZEN,
             unfrozen_lr=0.05,
-            batch_norm="keep",
+            keep_batch_norm=True,
         ),
         optimizer=OptimizerConfig(name="adamw", lr=3e-3, weight_decay=0.05),
         schedule=ScheduleConfig(name="cosine", warmup=1),

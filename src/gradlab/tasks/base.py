@@ -44,7 +44,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "transfer.unfreeze_after",
         "transfer.backbone_lr",
         "transfer.unfrozen_lr",
-        "transfer.batch_norm",
+        "transfer.keep_batch_norm",
         "transfer.views",
     ),
     "augment": ("data.augment",),

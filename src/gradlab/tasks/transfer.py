@@ -162,7 +162,7 @@ def freeze(model: nn.Module, transfer: Transfer, epoch: int) -> None:
             parameter.requires_grad_(not frozen or name.startswith(f"{head}."))
         model.train(not frozen)
         model.get_submodule(head).train()
-    if transfer.batch_norm == "keep":
+    if transfer.keep_batch_norm:
         for module in model.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()

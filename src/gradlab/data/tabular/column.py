@@ -85,12 +85,22 @@ class TableColumn(Config):
         if self.missing and values[-1]:
             return "missing"
         if self.kind == "number":
-            return f"{float(values[0]) * self.std + self.mean:.4g}"
+            return _plain(float(values[0]), self.std, self.mean)
         if self.kind == "text":
             words = [self.categories[n] for n in np.flatnonzero(values[: len(self.categories)])]
             return repr(some(words, 5)) if words else "other words"
         parts = zip(self.parts, values, strict=False)
-        return ", ".join(f"{part.name} {value * part.std + part.mean:.4g}" for part, value in parts)
+        return ", ".join(f"{p.name} {_plain(float(value), p.std, p.mean)}" for p, value in parts)
+
+
+def _plain(value: float, std: float, mean: float) -> str:
+    """A standardised value in its own units; what float32 leaves of nothing is nothing.
+
+    >>> _plain(-0.4743416, 1.1027433, 0.52307695)
+    '0'
+    """
+    found = value * std + mean
+    return f"{0.0 if abs(found) < 1e-6 * max(std, abs(mean)) else found:.4g}"
 
 
 def batches(places: Sequence[int], rows: int = 1) -> Iterator[list[int]]:
