@@ -61,7 +61,7 @@ def from_scratch(run: Any, epochs: int) -> dict[str, Any]:
     """The same network and images, from initial values."""
     return {
         "model": run.recipe.model.name, "weights": "", "freeze": "nothing", "lr": 1e-3,
-        "transfer.batch_norm": "learn", "schedule": "one_cycle", "schedule.warmup": 0,
+        "transfer.keep_batch_norm": False, "schedule": "one_cycle", "schedule.warmup": 0,
         "data.image_size": run.recipe.data.image_size, "epochs": epochs,
         "plan.min_epochs": 0, "plan.patience": 0,
     }  # fmt: skip

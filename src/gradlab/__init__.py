@@ -24,6 +24,7 @@ _PUBLIC = {
     "similar": ("gradlab.explore.similar", "similar"),
     "generate": ("gradlab.explore.generate", "generate"),
     "judge": ("gradlab.explore.judge", "judge"),
+    "write": ("gradlab.explore.write", "write"),
     "find_lr": ("gradlab.workflows.lr", "find_lr"),
     "train_ensemble": ("gradlab.workflows.ensemble", "train_ensemble"),
     "Ensemble": ("gradlab.runs.ensemble", "Ensemble"),
@@ -48,6 +49,7 @@ __all__ = [
     "similar",
     "train",
     "train_ensemble",
+    "write",
 ]
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from gradlab.explore.generate import generate
     from gradlab.explore.judge import judge
     from gradlab.explore.similar import similar
+    from gradlab.explore.write import write
     from gradlab.runs import load
     from gradlab.runs.ensemble import Ensemble
     from gradlab.runs.run import Run

@@ -38,6 +38,9 @@ QUESTIONS: dict[str, Case] = {
     "features": Case("classification", lambda ask, run, _: ask(run), (".npz", ".parquet")),
     "similar": Case("classification", lambda ask, run, image: ask(run, image, count=3), (".png",)),
     "generate": Case("gan", lambda ask, run, _: ask(run, 9), (".png", ".npz")),
+    "write": Case(
+        "language_model", lambda ask, run, _: ask(run, "love", length=200, top_k=3), (".txt",)
+    ),
     "judge": Case(
         "gan", lambda ask, run, classifier: ask(run, classifier, split="val"), (".json",)
     ),
@@ -89,7 +92,7 @@ def result(
 
 def test_every_question_is_swept() -> None:
     names = {command.__name__ for command in commands.COMMANDS}
-    assert names | {"compare"} == set(QUESTIONS)
+    assert names | {"compare", "write"} == set(QUESTIONS)
 
 
 def test_its_numbers_are_json(result: tuple[Case, Any]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Json, Machine, Split
 from gradlab.errors import UserError
+
+if TYPE_CHECKING:
+    from gradlab.runs import Run
 
 Layer = Annotated[str | None, Parameter(help="a module's name (before the last linear)")]
 
@@ -65,23 +68,66 @@ def generate(
     run: Path,
     /,
     *,
-    count: Annotated[int, Parameter(help="how many images")] = 64,
-    out: Annotated[Path, Parameter(help="a grid (.png), arrays (.npz) or a folder of PNGs")],
-    seed: Annotated[int, Parameter(help="owner of the latent vectors")] = 0,
+    count: Annotated[int | None, Parameter(help="how many images (64)")] = None,
     interpolate: Annotated[
         bool, Parameter(negative="", help="rows of 8 images between random pairs")
     ] = False,
+    prompt: Annotated[str | None, Parameter(help="the text to be written on (none)")] = None,
+    temperature: Annotated[
+        float | None, Parameter(help="below 1 likelier tokens alone, 0 the likeliest (1)")
+    ] = None,
+    top_k: Annotated[
+        int | None, Parameter(help="draw among so many likeliest tokens (all)")
+    ] = None,
+    length: Annotated[int | None, Parameter(help="tokens to write (500)")] = None,
+    seed: Annotated[int, Parameter(help="owner of all that is drawn")] = 0,
+    out: Annotated[
+        Path | None,
+        Parameter(help="images: a grid (.png), arrays (.npz) or a folder of PNGs; a text: .txt"),
+    ] = None,
     machine: Machine = NO_MACHINE,
     json: Json = False,
 ) -> None:
-    """Make images with the run of a generator."""
-    from gradlab.explore import generate as asked
+    """Make images with the run of a generator, or text with that of a language model."""
+    from gradlab.explore import write
     from gradlab.runs import load
 
-    asked.check_out(out)
     opened = load(run, runtime=machine.runtime)
-    found = asked.generate(opened, count, seed=seed, interpolate=interpolate)
-    printing.answer(found, (out,), json)
+    images = {"count": count, "interpolate": interpolate or None}
+    text = {"prompt": prompt, "temperature": temperature, "top_k": top_k, "length": length}
+    made, other = (text, images) if write.writes(opened) else (images, text)
+    for name, value in other.items():
+        if value is not None:
+            what = "text" if made is text else "images"
+            raise UserError(f"--{name.replace('_', '-')}: {run} makes {what}: leave it out")
+    given = {name: value for name, value in made.items() if value is not None}
+    if made is text:
+        _write(opened, given, seed, out, json)
+    else:
+        _images(opened, given, seed, out, json)
+
+
+def _images(run: Run, given: dict[str, Any], seed: int, out: Path | None, json: bool) -> None:
+    from gradlab.explore import generate as asked
+
+    if out is None:
+        raise UserError(f"--out: expected where the images go: {asked.KINDS}")
+    asked.check_out(out)
+    printing.answer(asked.generate(run, seed=seed, **given), (out,), json)
+
+
+def _write(run: Run, given: dict[str, Any], seed: int, out: Path | None, json: bool) -> None:
+    """Text on the terminal as it comes."""
+    from gradlab.explore import write as asked
+
+    if out is not None:
+        asked.check_out(out)
+    usual = {"prompt": "", "temperature": 1.0, "top_k": 0, "length": asked.LENGTH}
+    writer = asked.writer(run, seed=seed, **{**usual, **given})
+    for line in writer.notes:
+        printing.note(line)
+    text = printing.stream(writer.prompt, writer.pieces(), silent=json)
+    printing.answer(writer.record(text), (out,), json, show_tables=False)
 
 
 def judge(

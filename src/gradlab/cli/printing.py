@@ -28,7 +28,9 @@ def emit(record: dict[str, Any], as_json: bool, show_it: Callable[[], Any]) -> N
         show_it()
 
 
-def answer(found: Any, places: Sequence[Path | None], as_json: bool) -> None:
+def answer(
+    found: Any, places: Sequence[Path | None], as_json: bool, *, show_tables: bool = True
+) -> None:
     """What was asked of a run: written into files, printed as its tables or its JSON."""
     written = [place for place in places if place is not None]
     for place in written:
@@ -41,7 +43,7 @@ def answer(found: Any, places: Sequence[Path | None], as_json: bool) -> None:
     }
 
     def show() -> None:
-        for shown in found.tables():
+        for shown in found.tables() if show_tables else ():
             table(shown.header, shown.rows)
         for place in written:
             say(f"written: {place}")
@@ -52,6 +54,20 @@ def answer(found: Any, places: Sequence[Path | None], as_json: bool) -> None:
 def say(text: str) -> None:
     """Text as people read it, whatever names stand in it."""
     print("\n".join(printable(line) for line in text.split("\n")))
+
+
+def stream(first: str, pieces: Iterable[str], *, silent: bool) -> str:
+    """Text as it comes, after its beginning; what came, whole. Nothing is printed if `silent`."""
+    came = []
+    if not silent:
+        print(printable(first), end="", flush=True)
+    for piece in pieces:
+        came.append(piece)
+        if not silent:
+            print(printable(piece), end="", flush=True)
+    if not silent:
+        print()
+    return "".join(came)
 
 
 def note(text: str) -> None:

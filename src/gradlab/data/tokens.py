@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
@@ -30,6 +30,11 @@ WORD = r"\w+(?:['\u2019]\w+)*|[^\w\s]"
 """A word, or a sign that is none."""
 END = "<eos>"
 """The end of a line, where a text is split by its spaces."""
+
+CLOSING = frozenset(".,;:!?)]")
+"""Signs before which no space is written."""
+CONTEXT = 32
+"""Tokens that are looked back on to write the next one: no character and no space needs more."""
 
 By = Literal["character", "word", "space", "bpe"]
 
@@ -81,7 +86,7 @@ class Tokens(Config):
             initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        tokenizer.train_from_iterable((self._cased(text) for text in texts), trainer)
+        tokenizer.train_from_iterator((self._cased(text) for text in texts), trainer)
         pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         vocabulary = tuple(piece for piece, _ in pieces)
         return self.model_copy(update={"vocabulary": vocabulary, "pieces": tokenizer.to_str()})
@@ -103,17 +108,54 @@ class Tokens(Config):
         ends = (match.end() for match in re.finditer(pattern, text))
         return text[: next(islice(ends, count - 1, None), len(text))]
 
-    def decode(self, numbers: Sequence[int] | np.ndarray) -> str:
-        """The text of some numbers; unknown tokens are written as �, padding is left out."""
+    def decode(self, numbers: Iterable[int]) -> str:
+        """The text of some numbers; unknown tokens are written as \ufffd, padding is left out."""
         chosen = [int(number) for number in numbers if int(number) != PAD]
         if self.by == "bpe":
             found: str = _piecewise(self.pieces).decode([n - FIRST for n in chosen if n >= FIRST])
             return found
         tokens = ["\ufffd" if n < FIRST else self.vocabulary[n - FIRST] for n in chosen]
-        if self.by == "character":
-            return "".join(tokens)
-        text = " ".join(tokens).replace(f" {END} ", "\n").replace(END, "\n")
-        return re.sub(r" ([.,;:!?)\]])", r"\1", text) if self.by == "word" else text
+        return "".join(tokens) if self.by == "character" else self._joined(tokens)
+
+    def _joined(self, tokens: Iterable[str]) -> str:
+        """Words with spaces between them; a longer text begins as its beginning does."""
+        text = ""
+        for token in tokens:
+            if token == END and self.by == "space":
+                text += "\n"
+            elif not text or text[-1] == "\n" or (self.by == "word" and token in CLOSING):
+                text += token
+            else:
+                text += f" {token}"
+        return text
+
+    def pieces_of(self, before: Sequence[int], numbers: Iterable[int]) -> Iterator[str]:
+        """The text of tokens that follow others, token by token as they come."""
+        last = list(before)[-CONTEXT:]
+        shown = self.decode(last)
+        for number in numbers:
+            last.append(number)
+            text = self.decode(last)
+            if self.by == "bpe" and text.endswith("\ufffd"):
+                continue  # a part of a character: the rest comes with the next pieces
+            yield text[len(shown) :]
+            last = last[-CONTEXT:]
+            shown = self.decode(last)
+
+    @property
+    def start(self) -> int:
+        """The token that a text without a beginning follows: a line's end, else the commonest."""
+        ends = ("\n", END, "\u010a")
+        return next((self.number(end) for end in ends if end in _numbers(self.vocabulary)), FIRST)
+
+    def number(self, token: str) -> int:
+        """The number of a token."""
+        return _numbers(self.vocabulary).get(token, UNKNOWN)
+
+    @property
+    def unit(self) -> str:
+        """What a token is called."""
+        return {"character": "character", "bpe": "piece"}.get(self.by, "word")
 
     def name(self, number: int) -> str:
         """One token, as it can be shown."""

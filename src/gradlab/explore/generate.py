@@ -22,7 +22,7 @@ from gradlab.tasks.pictures import grid
 
 STEPS = 8
 """Images in a row of an interpolation."""
-_KINDS = "a grid (.png), arrays (.npz) or a folder of PNGs (no suffix)"
+KINDS = "a grid (.png), arrays (.npz) or a folder of PNGs (no suffix)"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def check_out(path: str | os.PathLike[str]) -> str:
     """The suffix that says how images are written; UserError for a kind that is not."""
     kind = Path(path).suffix.lower()
     if kind not in (".png", ".npz") and (kind or Path(path).is_file()):
-        raise UserError(f"--out: images are written as {_KINDS}, found {str(path)!r}")
+        raise UserError(f"--out: images are written as {KINDS}, found {str(path)!r}")
     return kind
 
 

@@ -273,7 +273,7 @@ class LanguageModeling(Task):
         while True:
             with evaluating(self.model), self.setup.autocast():
                 scores, state = self.model(tokens, state)
-            last = scores[0, -1].float().cpu()
+            last = scores[0, -1].float().cpu().clone()  # one that may be changed
             last[:2] = -math.inf  # padding and unknown tokens are no text
             if top_k:
                 last[last < last.topk(min(top_k, len(last))).values[-1]] = -math.inf

@@ -19,7 +19,7 @@ from gradlab.data.fields.base import Checked, Field, Inputs, Issue
 from gradlab.data.tokens import PAD, UNKNOWN, Tokens
 from gradlab.errors import UserError
 from gradlab.text import brief
-from gradlab.words import shown
+from gradlab.words import counted, shown
 
 SHOWN = 60
 """Tokens of a text that are shown."""
@@ -38,8 +38,8 @@ class _Written(Field):
     @property
     def notes(self) -> tuple[str, ...]:
         """The size of the vocabulary."""
-        kind = {"character": "characters", "bpe": "pieces"}.get(self.tokens.by, "words")
-        return (f"text: a vocabulary of {len(self.tokens.vocabulary):,} {kind}",)
+        tokens = self.tokens
+        return (f"text: a vocabulary of {counted(len(tokens.vocabulary), tokens.unit)}",)
 
     def fit(self, raw: Listed) -> Any:
         """With the vocabulary of the training split; one that was given is kept."""
