@@ -93,6 +93,41 @@ def bars(
     return figure
 
 
+@styled
+def passage(pieces: Sequence[str], costs: np.ndarray, width: int) -> Figure:
+    """A text on colours: what each piece of it costs. `width`: letters of a line."""
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    places, line, column = [], 0, 0
+    for piece in pieces:
+        shown = piece.replace("\n", "\u21b5")
+        if column and column + len(shown) > width:
+            line, column = line + 1, 0
+            shown = shown.lstrip(" ")
+        places.append((line, column, shown))
+        column += len(shown)
+        if "\n" in piece:
+            line, column = line + 1, 0
+    figure = Figure(figsize=(7.4, 0.21 * (line + 2) + 0.55), layout="constrained")
+    axes = figure.subplots()
+    scale = Normalize(0, float(max(np.quantile(costs, 0.98), 1e-6)))
+    for (row, start, text), cost in zip(places, costs, strict=True):
+        strength = min(float(scale(cost)), 1.0) * 0.75
+        cell = Rectangle((start, row), len(text), 0.94, lw=0, color=THEME["train"], alpha=strength)
+        axes.add_patch(cell)
+        for offset, letter in enumerate(text):
+            if letter != " ":
+                place = (start + offset + 0.5, row + 0.5)
+                axes.text(*place, letter, ha="center", va="center", fontsize=7.5)
+    axes.set(xlim=(0, width), ylim=(line + 1, 0), xticks=[], yticks=[])
+    axes.set_title(f"nats a token: white 0, dark {scale.vmax:.1f} and more", loc="left", fontsize=8)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
+
+
 def _plain(axes: Axes) -> None:
     axes.grid(lw=0.8)
     axes.set_axisbelow(True)

@@ -175,3 +175,29 @@ def test_a_short_name_belongs_to_the_network_that_is_meant():
     assert find("lenet5", {"model": "mlp", "dropout": 0.1}).model.options["dropout"] == 0.1
     with pytest.raises(gradlab.UserError, match="'lenet5' has no option 'dropout'"):
         find("mlp", {"model": "lenet5", "dropout": 0.1})
+
+
+def test_without_a_recipe_the_usual_one_for_the_kind_of_data_is_trained(capsys, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n" + "".join(f"{n * 7 % 11},{n % 3}\n" for n in range(60)), "utf-8")
+    common = ["--epochs", 1, "--out", tmp_path / "runs", "--threads", 1, "--json"]
+    code, out, err = run(capsys, "train", "--data", table, "--target", "b", *common)
+    assert code == 0 and json.loads(out)["recipe"] == "tabular" and "tabular on " in err
+    for given, said in (
+        ([], "nothing says what to train"),
+        (["--data", "breast_cancer"], "name a recipe too"),
+        (["--data", "nowhere.csv"], "neither a named dataset nor a path that exists"),
+        (["--data", __file__], "name a recipe"),
+    ):
+        code, _, err = run(capsys, "train", *given)
+        assert code == 2 and said in err
+
+
+def test_each_kind_of_data_has_a_recipe():
+    from typing import get_args
+
+    from gradlab.data.kinds import Kind
+    from gradlab.recipes import recipes
+    from gradlab.recipes.usual import USUAL
+
+    assert set(USUAL) == set(get_args(Kind)) and set(USUAL.values()) <= set(recipes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_streams_side_by_side_hold_each_token_once_as_a_target():
     assert joined.shape == (4, 26)  # 25 targets each; 2 tokens are left over
     assert torch.equal(joined[:, 0], torch.tensor([2, 27, 52, 77]))
     assert (joined[:, 1:] - joined[:, :-1] == 1).all()
-    for before, after in zip(windows[:-1], windows[1:], strict=True):
+    for before, after in itertools.pairwise(windows):
         assert torch.equal(before[:, -1], after[:, 0])
 
 
@@ -153,7 +154,7 @@ def test_baselines_against_a_hand_computation():
 def test_a_text_that_is_too_short_says_so(tmp_path):
     path = tmp_path / "short.txt"
     path.write_text("to be or not to be", "utf-8")
-    with pytest.raises(UserError, match="too few for windows of 128.*--task.window"):
+    with pytest.raises(UserError, match=r"too few for windows of 128.*--task\.window"):
         gradlab.train("char_lm", data=str(path), out=tmp_path, **QUIET)
     path.write_text(" \n", "utf-8")
     with pytest.raises(UserError, match="the text is empty"):
@@ -172,3 +173,17 @@ def test_a_text_that_is_not_utf8_names_the_byte_and_can_be_named(tmp_path):
 def test_a_recipe_for_images_refuses_a_text_and_a_language_model_an_image(tmp_path):
     with pytest.raises(UserError, match="a language model"):
         gradlab.train("char_lm", data="digits", out=tmp_path, **QUIET)
+
+
+def test_the_report_shows_what_surprises_it_and_what_it_writes(alphabet):
+    found = alphabet.details("test").to_dict()
+    assert sum(cost for _, cost in found["passage"]) / len(found["passage"]) < 1
+    assert "".join(token for token, _ in found["passage"]).startswith(
+        alphabet.task.field.tokens.decode(alphabet.dataset.split("test")["text"][1:20])
+    )
+    count = sum(row["count"] for row in found["surprise"])
+    shares = sum(row["share"] for row in found["surprise"])
+    assert 0.5 < shares <= 1 and count <= 16 * 20
+    assert "cdefgh" in found["sample"]
+    page = (alphabet.path / "report.html").read_text("utf-8")
+    assert "What surprises it" in page and "What it writes" in page

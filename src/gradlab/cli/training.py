@@ -15,7 +15,7 @@ Test = Annotated[bool, Parameter(help="evaluate the test split at the end")]
 
 
 def train(
-    recipe: str,
+    recipe: str | None = None,
     /,
     *,
     data: Annotated[str | None, Parameter(help="a named set, or the path of your own")] = None,
@@ -32,14 +32,18 @@ def train(
     json: Json = False,
     **fields: Fields,
 ) -> None:
-    """Train a recipe (its name, a .toml or .json file, or FILE.py:FUNCTION) and leave a run."""
+    """Train a recipe (its name, a .toml or .json file, or FILE.py:FUNCTION) and leave a run.
+
+    Without one it is the usual recipe for data of that kind.
+    """
     from gradlab.recipes import find
+    from gradlab.recipes.usual import usual
     from gradlab.workflows.ensemble import train_ensemble
     from gradlab.workflows.train import train as train_recipe
 
     short = {"data": data, "epochs": epochs, "seed": seed, "lr": lr, "batch_size": batch_size}
     named = {key: value for key, value in short.items() if value is not None}
-    chosen = find(recipe, {**named, **dotted(fields)})
+    chosen = find(recipe or usual(data), {**named, **dotted(fields)})
     run_options: dict[str, Any] = {
         "out": out,
         "name": name,

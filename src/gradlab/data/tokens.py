@@ -130,14 +130,15 @@ class Tokens(Config):
         return text
 
     def pieces_of(self, before: Sequence[int], numbers: Iterable[int]) -> Iterator[str]:
-        """The text of tokens that follow others, token by token as they come."""
+        """The text of tokens that follow others: what each adds to it, as they come."""
         last = list(before)[-CONTEXT:]
         shown = self.decode(last)
         for number in numbers:
             last.append(number)
             text = self.decode(last)
             if self.by == "bpe" and text.endswith("\ufffd"):
-                continue  # a part of a character: the rest comes with the next pieces
+                yield ""  # a part of a character: it comes with the last of its pieces
+                continue
             yield text[len(shown) :]
             last = last[-CONTEXT:]
             shown = self.decode(last)

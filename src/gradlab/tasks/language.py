@@ -25,6 +25,7 @@ from gradlab.measures import Measure, register
 from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer, Cell
 from gradlab.tasks.base import Own, Task, TrainingPart
+from gradlab.tasks.findings.writing import SurpriseCollector, sample
 from gradlab.tasks.metrics import Loss
 
 register(Measure("perplexity", "min"))
@@ -124,6 +125,8 @@ class LanguageModeling(Task):
     monitor = "loss"
     metrics = (Loss, Perplexity, Bits)
     answers = "stream"
+    collectors = (SurpriseCollector,)
+    findings = (sample,)
 
     def __init__(
         self,
