@@ -45,7 +45,7 @@ def test_digits_are_those_of_scikit_learn_without_its_import() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("name", ["a.pdf", "a.txt", "a.tar.zst", "a"])
+@pytest.mark.parametrize("name", ["a.pdf", "a.doc", "a.tar.zst", "a"])
 def test_kind_that_is_not_read(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=r"not read\. Expected a folder of images"):
