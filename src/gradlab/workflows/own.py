@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradlab.config import Choice, OptimizerConfig, Plan, Recipe
+from gradlab.data.given import dataset_of
 from gradlab.recipes import find
 from gradlab.runs.run import Run
 from gradlab.tasks.base import Own
-from gradlab.workflows.given import dataset_of
 from gradlab.workflows.train import begin, divide
 
 

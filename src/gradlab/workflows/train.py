@@ -15,6 +15,7 @@ import torch
 from gradlab import paths
 from gradlab.config import Recipe, Runtime, override
 from gradlab.data import Schema
+from gradlab.data.given import dataset_of, is_held
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
 from gradlab.engine.console import Console
 from gradlab.engine.runtime import machine
@@ -27,7 +28,6 @@ from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
 from gradlab.version import __version__
 from gradlab.workflows.diagnosis import first_fault
-from gradlab.workflows.given import dataset_of, is_held
 from gradlab.workflows.verdict import warnings
 
 

@@ -1,4 +1,4 @@
-"""Values: arrays of numbers of one shape, such as features, series, tokens, or images as tensors."""
+"""Values: arrays of numbers of one shape, such as features, series, tokens, images as tensors."""
 
 from __future__ import annotations
 
