@@ -165,27 +165,19 @@ def _frames(frames: Mapping[SplitName, Any], config: DataConfig) -> Source:
 
 
 def raw_dataset(
-    data: Any,
+    parts: Mapping[SplitName, Held],
     config: DataConfig,
+    types: Mapping[str, str],
     *,
-    target: Target = None,
-    others: Others | None = None,
-    types: Mapping[str, str] | None = None,
     standardise: bool = False,
 ) -> tuple[Dataset, DataConfig]:
     """The dataset of a network of one's own: nothing is moved, scaled or reshaped.
 
     `types` names the type in which an input or a target is kept, where it is another than it came
-    in. `standardise`: float inputs get mean 0 and standard deviation 1 of the training split, a
-    table is encoded as a recipe would have it.
+    in. `standardise`: float inputs get mean 0 and standard deviation 1 of the training split.
     """
-    held = raw_parts(data, target, others, standardise)
-    if held is None:
-        found, config = dataset_of(data, config, others)
-        return (found if standardise else _unscaled(found)), config
-    source = source_of(held, types or {}, standardise)
-    dataset = finish(source, config)
-    return dataset, config.model_copy(update={"name": held["train"].name})
+    dataset = finish(source_of(parts, types, standardise), config)
+    return dataset, config.model_copy(update={"name": parts["train"].name})
 
 
 def raw_parts(
@@ -210,7 +202,7 @@ def raw_parts(
     return {name: hold(part, target, _called(name)) for name, part in _all(data, others)}
 
 
-def _unscaled(dataset: Dataset) -> Dataset:
+def unscaled(dataset: Dataset) -> Dataset:
     """A dataset whose images are 0..1 and whose values are as they are."""
     inputs = dict(dataset.schema.inputs)
     notes = list(dataset.notes)

@@ -51,6 +51,10 @@ class Held:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
+    def saying(self, notes: tuple[str, ...]) -> Held:
+        """The same with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
     @property
     def streamed(self) -> bool:
         """Whether the examples are read anew for each batch."""

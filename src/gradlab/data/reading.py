@@ -168,7 +168,8 @@ class _Collated:
         """The columns as they were grouped."""
         inputs = {name: value for name, value in columns.items() if name not in self.asked}
         targets = {name: columns[name] for name in self.asked}
-        return Held(inputs, targets, *self.groups, name="dataset", notes=notes)
+        inputs_as, targets_as = self.groups
+        return Held(inputs, targets, inputs_as, targets_as, name="dataset", notes=notes)
 
 
 def _joined(blocks: Iterable[dict[str, Tensor]]) -> dict[str, np.ndarray] | None:

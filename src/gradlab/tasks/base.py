@@ -8,8 +8,8 @@ parts, each with a state of its own; the state of the task is the model's weight
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -69,11 +69,17 @@ class TrainingPart(Protocol):
 
 @dataclass(frozen=True)
 class Own:
-    """What a person brings along instead of a registered network and the task's loss."""
+    """What a person brings along instead of a registered network and what a recipe says."""
 
     model: nn.Module
     loss: Any = None
     """(output, target) -> the mean over the batch."""
+    optimizer: Any = None
+    """An optimizer of torch, or what makes one of the parameters."""
+    schedule: Any = None
+    """A schedule of torch, or what makes one of the optimizer."""
+    metrics: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
+    """By name: (output, target) -> a number, of a whole split."""
 
 
 def typed(recipe: Recipe) -> Recipe:
@@ -94,8 +100,8 @@ class Task(ABC):
     """The `SECTIONS` of a recipe that it uses; any other that was set is refused."""
     monitor: ClassVar[str] = "loss"
     """The val metric that chooses the best epoch."""
-    metrics: ClassVar[tuple[type[Metric], ...]] = ()
-    collectors: ClassVar[tuple[type[Collector], ...]] = ()
+    metrics: tuple[type[Metric], ...] = ()
+    collectors: tuple[type[Collector], ...] = ()
     """What `details` adds to the metrics."""
     answers: ClassVar[str] = ""
     """The type of target that `task auto` gives to it."""

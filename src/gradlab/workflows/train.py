@@ -64,6 +64,11 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
     return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options)
 
 
+def told(run: Run, run_options: RunOptions) -> Run:
+    """The run, its results printed where the progress was."""
+    return run
+
+
 def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any = None) -> Run:
     """Continue a run from its last checkpoint; of a finished one what is missing is written.
 
