@@ -19,14 +19,12 @@ from gradlab.config import Recipe, Runtime, validate
 from gradlab.data import Schema, Split
 from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
+from gradlab.runs.kept import HELD, kept
 from gradlab.runs.make import learnt_from, make
 from gradlab.tasks.answers import Prediction
 from gradlab.tasks.base import Own, Task
 from gradlab.tasks.evaluation import Evaluation
 from gradlab.text import printable
-
-HELD = ("arrays", "data frame")
-"""Names of datasets that are held in Python: no path leads to them."""
 
 
 class Run:
@@ -37,12 +35,15 @@ class Run:
     """
 
     def __init__(
-        self, folder: RunFolder, model: nn.Module | None = None, runtime: Runtime | None = None
+        self,
+        folder: RunFolder,
+        model: nn.Module | Own | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.folder = folder
         self.path = folder.path
         self.asked = runtime or Runtime()
-        self._own = None if model is None else Own(model)
+        self._own = Own(model) if isinstance(model, nn.Module) else model
 
     @cached_property
     def record(self) -> Record:
@@ -88,10 +89,13 @@ class Run:
     def dataset(self) -> Any:
         """What was learnt from, read again; UserError when it has changed since the training."""
         if self.recipe.data.name in HELD:
+            found = kept(self.path, self.record, self.schema)
+            if found is not None:
+                return found
             raise UserError(
-                f"{self.path} was trained on {self.recipe.data.name} held in Python, which are not "
-                "kept in the run: gradlab.resume(path, data=...) continues the training; to "
-                "predict no dataset is needed"
+                f"{self.path} was trained on data held in Python ({self.recipe.data.name}), which "
+                "are too large to be kept in the run: give them again, gradlab.load(path, data=...)"
+                " or gradlab.resume(path, data=...); to predict no dataset is needed"
             )
         return self.same(learnt_from(self.recipe))
 
@@ -201,8 +205,10 @@ class Run:
         names: tuple[str, ...] = ()
         notes: list[str] = []
         several = len(self.schema.inputs) > 1
+        if several and isinstance(inputs, tuple) and not isinstance(inputs[0], dict):
+            items = [dict(zip(self.schema.inputs, inputs, strict=False))]
         for name, field in self.schema.inputs.items():
-            found = field.read([item[name] for item in items] if several else items)
+            found = field.read([_part(item, name) for item in items] if several else items)
             columns[name] = found.column
             notes += found.column.notes
             names = names or found.names
@@ -261,8 +267,19 @@ class Run:
 
 def open_run(
     path: str | os.PathLike[str],
-    model: nn.Module | None = None,
+    model: nn.Module | Own | None = None,
     runtime: Runtime | None = None,
 ) -> Run:
     """The run in a folder; UserError when there is none."""
     return Run(RunFolder.open(Path(path)), model, runtime)
+
+
+def _part(item: Any, name: str) -> Any:
+    """An input's part by its name; UserError where it has none."""
+    if not isinstance(item, dict) or name not in item:
+        found = ", ".join(map(str, item)) if isinstance(item, dict) else f"a {type(item).__name__}"
+        raise UserError(
+            f"the network has several inputs: expected a dictionary with {name!r} (or a tuple of "
+            f"all in order), found {found}"
+        )
+    return item[name]

@@ -21,7 +21,7 @@ from gradlab.recipes import find
 from gradlab.runs.run import Run
 from gradlab.tasks.base import Own
 from gradlab.tasks.own_parts import called_with
-from gradlab.workflows.train import begin, divide, located, told
+from gradlab.workflows.train import begin, divide, located, own_splits, told
 
 _TRIED = 2
 """Examples on which it is tried which types a network takes."""
@@ -65,10 +65,10 @@ def fit_own(
     named = {"optimizer": optimizer, "schedule": schedule}
     own_parts = {key: value for key, value in named.items() if not isinstance(value, str)}
     given = {key: value for key, value in named.items() if isinstance(value, str)}
-    run_options, fields = divide({**options, **given})
+    others = own_splits(beside := {"val": val, "test": test})
+    run_options, fields = divide({**options, **given, **beside})
     _check(module, loss, optimizer, fields)
     recipe = located(find(recipe_of(module), {"data": "arrays", **fields}))
-    others: dict[SplitName, Any] = {"val": val, "test": test}
     dataset, config, settings = own_dataset(
         module, data, recipe.data, target=target, others=others, standardise=standardise
     )

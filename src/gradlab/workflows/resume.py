@@ -8,8 +8,9 @@ from typing import Any
 from gradlab.errors import UserError
 from gradlab.runs.ensemble import is_ensemble
 from gradlab.runs.run import Run
+from gradlab.tasks.base import Own
 from gradlab.workflows.ensemble import resume_ensemble
-from gradlab.workflows.train import divide, resume_run
+from gradlab.workflows.train import divide, own_splits, resume_run
 
 
 def resume(path: str | os.PathLike[str], **options: Any) -> Run:
@@ -18,10 +19,13 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
     Of what is finished, only a report that is missing is written. Options are those of
     `gradlab.train` that do not change the result: `progress`, `log`, `observers`, `test`, and the
     runtime's (`device`, `precision`, `threads`), which are as in the training where they are left
-    out; and `data`, where the run learns from arrays or a data frame held in Python. On a CPU the
-    final weights are bit for bit those of a run that was never stopped.
+    out; `data` (and `target`, `val`, `test`), where the run learns from data held in Python that
+    are too large to be kept in it; and for a network of one's own `model`, `loss`, `optimizer`,
+    `schedule` and `metrics`, made as before. On a CPU the final weights are bit for bit those of a
+    run that was never stopped.
     """
-    data = options.pop("data", None)
+    given = {key: options.pop(key, None) for key in ("data", "target")} | own_splits(options)
+    own = _own({key: options.pop(key, None) for key in Own.__dataclass_fields__})
     run_options, fields = divide(options)
     refused = [*fields, *({"out", "name"} & set(options))]
     if refused:
@@ -32,5 +36,15 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
     return (
         resume_ensemble(path, run_options)
         if is_ensemble(path)
-        else resume_run(path, run_options, data)
+        else resume_run(path, run_options, own, given)
     )
+
+
+def _own(parts: dict[str, Any]) -> Own | None:
+    """The network of one's own with what goes with it."""
+    if parts["model"] is None:
+        if any(part is not None for part in parts.values()):
+            names = ", ".join(key for key, part in parts.items() if part is not None)
+            raise UserError(f"resume: {names} goes with a network of your own: give model= too")
+        return None
+    return Own(**{key: part for key, part in parts.items() if part is not None})

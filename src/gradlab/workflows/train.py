@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from gradlab import paths
+from gradlab import files, paths
 from gradlab.config import Recipe, Runtime, override
 from gradlab.data import Schema
+from gradlab.data.dataset import SplitName
 from gradlab.data.given import dataset_of, is_held
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
 from gradlab.engine.console import Console
@@ -23,6 +24,7 @@ from gradlab.errors import UserError
 from gradlab.insight import refuse
 from gradlab.recipes import find
 from gradlab.report import Gallery, write
+from gradlab.runs.kept import FILE, HELD, again, mark, to_keep
 from gradlab.runs.make import learnt_from, make
 from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own, Task
@@ -38,6 +40,7 @@ class RunOptions:
     out: str | os.PathLike[str] = "runs"
     name: str | None = None
     test: bool = True
+    keep_data: bool = True
     progress: bool = True
     log: Sequence[str] = ()
     observers: Sequence[Observer] = ()
@@ -47,21 +50,36 @@ class RunOptions:
 def train(recipe: str | Recipe, **options: Any) -> Run:
     """Train a recipe and return its run, which is the folder `out/name`.
 
-    Options are those of `RunOptions` (`out`, `name`, `test`, `progress`, `log`, `observers`), the
-    runtime's (`device`, `precision`, `threads`) and the recipe's fields by short or dotted name:
+    Options are those of `RunOptions` (`out`, `name`, `test`, `keep_data`, `progress`, `log`,
+    `observers`), the runtime's (`device`, `precision`, `threads`) and the recipe's fields by short or dotted name:
     `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be arrays (x, y), or a
     data frame with `target="COLUMN"`. The test split is read once, at the
     end, on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)`
     writes event files too.
     """
+    others = own_splits(options)
     run_options, fields = divide(options)
     if not is_held(fields.get("data")):
+        if others:
+            names = ", ".join(others)
+            raise UserError(f"{names}: examples of your own go with data held in Python")
         chosen = located(find(recipe, fields))
-        return begin(chosen, learnt_from(chosen), None, run_options)
+        return told(begin(chosen, learnt_from(chosen), None, run_options), run_options)
     data = fields.pop("data")
-    chosen = located(find(recipe, fields))
-    dataset, config = dataset_of(data, chosen.data)
-    return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options)
+    chosen = located(find(recipe, {"data": "arrays", **fields}))
+    dataset, config = dataset_of(data, chosen.data, others)
+    chosen = chosen.model_copy(update={"data": config})
+    return told(begin(chosen, dataset, None, run_options), run_options)
+
+
+def own_splits(options: dict[str, Any]) -> dict[SplitName, Any]:
+    """Examples of one's own for val and test, taken out of the options (`test` may be a flag)."""
+    names: tuple[SplitName, ...] = ("val", "test")
+    return {
+        name: options.pop(name)
+        for name in names
+        if name in options and not isinstance(options[name], bool | None)
+    }
 
 
 def told(run: Run, run_options: RunOptions) -> Run:
@@ -69,14 +87,22 @@ def told(run: Run, run_options: RunOptions) -> Run:
     return run
 
 
-def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any = None) -> Run:
+def resume_run(
+    path: str | os.PathLike[str],
+    run_options: RunOptions,
+    own: Own | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Run:
     """Continue a run from its last checkpoint; of a finished one what is missing is written.
 
-    `data` is what it learns from, where that is held in Python.
+    `own` is the network of one's own that it trains. `given` is what it learns from (data, target,
+    val, test), where that is held in Python and not kept in the run.
     """
-    run = open_run(path)
-    if data is not None:
-        run.dataset = run.same(dataset_of(data, run.recipe.data)[0])
+    run = open_run(path, own)
+    if given and given.get("data") is not None:
+        others: Any = {"val": given.get("val"), "test": given.get("test")}
+        found = again(run.recipe, run.schema, given["data"], given.get("target"), others)
+        run.dataset = run.same(found)
     with run.folder.locked():
         if run.finished:
             if not (run.path / "report.html").is_file():
@@ -95,6 +121,7 @@ def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any 
 def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions) -> Run:
     """Make the task, look it over, make the run folder, train."""
     with training(recipe, dataset, run_options.runtime, own) as task:
+        data = to_keep(dataset) if run_options.keep_data else None
         record = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "gradlab": __version__,
@@ -102,16 +129,27 @@ def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions
             "recipe": task.recipe.model_dump(mode="json"),
             "schema": task.schema.model_dump(mode="json"),
             "runtime": task.setup.runtime.model_dump(mode="json"),
-            "dataset": dataset.describe(),
-            "notes": [*dataset.notes, *task.notes],
+            "dataset": {**dataset.describe(), **({"kept": mark(data)} if data else {})},
+            "notes": [*dataset.notes, *task.notes, *_said(dataset, data)],
             "machine": machine(),
         }
         stem = f"{recipe.name}-{Path(dataset.name).stem}"
         folder = RunFolder.create(Path(run_options.out), run_options.name, stem, record)
-        run = Run(folder, own.model if own else None)
+        run = Run(folder, own)
         run.dataset = dataset
         with folder.locked():
+            if data:
+                files.write_bytes(folder.path / FILE, data)
             return carry_out(run, task, run_options)
+
+
+def _said(dataset: Any, data: bytes | None) -> tuple[str, ...]:
+    """What becomes of data held in Python."""
+    if dataset.name not in HELD:
+        return ()
+    if data is None:
+        return ("the data are not kept in the run: give them again to evaluate or to resume it",)
+    return (f"the data are kept in the run ({len(data) / 1e6:.1f} MB)",)
 
 
 @contextmanager
