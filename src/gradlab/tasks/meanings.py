@@ -404,7 +404,7 @@ class Explained(Metric):
     def update(self, output: Any, batch: Batch) -> None:
         """Add the batch's sums, around a first value: around 0 large numbers lose their digits."""
         output, y = self.task.aligned(output, batch)
-        error = (output.double() - y.double()).flatten(1)
+        error = (output.double() - y.double()).reshape(len(y), -1)
         values = y.double().reshape(len(y), -1)
         if self.sums is None:
             self.around = values[0]
