@@ -23,6 +23,8 @@ from gradlab.words import some
 
 _TOGETHER = 256
 """Items that are collated together while all are read."""
+_LOOKED_AT = 16
+"""Items whose sizes are compared."""
 
 Collate = Callable[[list[Any]], Any]
 
@@ -61,7 +63,14 @@ def of_dataset(dataset: Any, target: Target, where: str, collate: Collate | None
     total = sum(value.numel() * value.element_size() for value in first.values()) * count // 2
     free = machine.memory()
     most = holding.LARGEST if free is None else min(holding.LARGEST, free // 3)
+    if collate is not None:  # which may fill up to the longest: sides that differ are any
+        for number in range(min(count, _LOOKED_AT)):
+            for name, value in items([number]).items():
+                pairs = zip(sizes[name], value.shape[1:], strict=True)
+                sizes[name] = tuple(a if a == b else 0 for a, b in pairs)
     why = "" if steady else "its items differ each time they are read (random changes)"
+    if any(0 in size for size in sizes.values()):
+        why = "its items differ in size, and its collate_fn fills them up"
     if not why and total > most:
         why = f"about {total / 1e9:.1f} GB, more than {most / 1e9:.1f} GB are kept in memory"
     if not why:
@@ -74,12 +83,6 @@ def of_dataset(dataset: Any, target: Target, where: str, collate: Collate | None
             said = f"{where}: the {count:,} items of {type(dataset).__name__} were read into memory"
             return items.held(arrays, (said,))
         why = "its batches differ in shape"
-    if collate is not None:  # which may fill up to the longest: lengths that differ are any
-        for number in range(min(count, 16)):
-            one = items([number])
-            for name, value in one.items():
-                pairs = zip(sizes[name], value.shape[1:], strict=True)
-                sizes[name] = tuple(a if a == b else 0 for a, b in pairs)
     columns = {
         name: Streamed(reader, name, sizes[name], array_of(value[:1]).dtype)
         for name, value in first.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -116,6 +117,14 @@ def own_dataset(
         said = notes if split == "train" else ()
         held[split] = held[split].saying(said)
     dataset, config = raw_dataset(held, config, types, standardise=standardise)
+    scaled = [name for name, field in dataset.schema.inputs.items() if getattr(field, "mean", ())]
+    said = tuple(
+        f"{name}: standardised by the training split, mean 0 and standard deviation 1 of each "
+        f"place of the {'first' if len(dataset.schema.inputs[name].shape) > 2 else 'last'} axis; "
+        "the network alone does not do that"
+        for name in scaled
+    )
+    dataset = replace(dataset, notes=(*dataset.notes, *said))
     settings: dict[str, Any] = {"inputs": train.inputs_as, "targets": train.targets_as}
     if train.batch_size:
         settings["batch_size"] = train.batch_size

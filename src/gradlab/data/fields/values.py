@@ -126,8 +126,11 @@ class Values(Field):
         if not self.columns:
             return given_array(item, where)
         if isinstance(item, dict):
+            import polars as pl
+
             self._has_columns(item, where)
-            return np.array([item[name] for name in self.columns])
+            row = pl.DataFrame({name: [item[name]] for name in self.columns})
+            return table_values(row, self.columns, where)
         if isinstance(item, str | os.PathLike) and kind_of(item) == "table":
             frame = read_frame(paths.given(item, where))[0]
         elif hasattr(item, "columns"):
