@@ -92,7 +92,7 @@ def by_loader(folder: str, size: int) -> tuple[float, float]:
 def in_class_folders(source: Path, folder: Path) -> Path:
     """The aerial photos, which lie flat: a hundred of each class, by their numbers."""
     for path in source.glob("*.jpg"):
-        place = folder / "train" / f"{int(path.stem) // 100:02}"
+        place = folder / "train" / f"{(int(path.stem) - 1) // 100:02}"
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place / path.name)
     return folder

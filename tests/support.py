@@ -11,6 +11,34 @@ from gradlab.recipes import find
 from gradlab.runs.make import learnt_from, make
 from gradlab.tasks.base import Own, Task
 
+SMALL = {"data.limit": 120, "plan.log_steps": 1, "plan.checkpoint_seconds": 0}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "classification": ("lenet5", {**SMALL, "epochs": 3, "batch_size": 32}),
+    "binary": ("logistic_regression", {**SMALL, "epochs": 3, "schedule": "plateau"}),
+    "regression": ("linear_regression", {**SMALL, "epochs": 3}),
+    "autoencoder": (
+        "autoencoder",
+        {**SMALL, "epochs": 3, "data": "digits", "batch_size": 32, "model.widths": (32,)},
+    ),
+    "gan": (
+        "dcgan",
+        {
+            **SMALL, "epochs": 3, "data": "digits", "data.image_size": 28, "batch_size": 32,
+            "model.width": 4, "model.latent": 8,
+        },
+    ),
+    "dqn": (
+        "dqn",
+        {
+            "epochs": 2, "plan.log_steps": 1, "plan.checkpoint_seconds": 0, "task.envs": 2,
+            "task.epoch_steps": 80, "task.train_every": 8, "task.gradient_steps": 2,
+            "task.learning_starts": 20, "task.val_episodes": 2, "task.test_episodes": 2,
+            "task.target_every": 8, "model.widths": (16,), "batch_size": 8,
+        },
+    ),
+}  # fmt: skip
+"""A recipe of each task, and what makes it small; checkpoints after every step."""
+
 
 def task_of(name: Any, own: Own | None = None, **fields: Any) -> Task:
     """The task of a recipe, ready to train, from its seed."""

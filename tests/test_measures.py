@@ -26,8 +26,11 @@ def test_a_value_is_written_in_its_unit(name, value, text):
 
 def test_every_metric_of_the_program_has_its_direction():
     goals = {name: measure(name).goal for name in measures.known()}
-    falling = {"loss", "mse", "mae", "frechet", "copies"}
-    rising = {"accuracy", "roc_auc", "r2", "return", "precision", "recall", "classes_covered"}
+    falling = {"loss", "mse", "mae", "ece", "frechet", "copies"}
+    rising = {
+        "accuracy", "balanced_accuracy", "f1", "macro_f1", "roc_auc", "average_precision", "r2",
+        "return", "precision", "recall", "classes_covered",
+    }  # fmt: skip
     assert {name for name, goal in goals.items() if goal == "min"} == falling
     assert {name for name, goal in goals.items() if goal == "max"} == rising
     assert {name for name, goal in goals.items() if goal is None} == {

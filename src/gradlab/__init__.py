@@ -24,6 +24,7 @@ _PUBLIC = {
     "similar": ("gradlab.explore.similar", "similar"),
     "generate": ("gradlab.explore.generate", "generate"),
     "judge": ("gradlab.explore.judge", "judge"),
+    "find_lr": ("gradlab.workflows.lr", "find_lr"),
     "train_ensemble": ("gradlab.workflows.ensemble", "train_ensemble"),
     "Ensemble": ("gradlab.runs.ensemble", "Ensemble"),
     "Run": ("gradlab.runs.run", "Run"),
@@ -37,6 +38,7 @@ __all__ = [
     "UserError",
     "__version__",
     "features",
+    "find_lr",
     "fit",
     "generate",
     "judge",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from gradlab.runs.ensemble import Ensemble
     from gradlab.runs.run import Run
     from gradlab.workflows.ensemble import train_ensemble
+    from gradlab.workflows.lr import find_lr
     from gradlab.workflows.own import fit_own as fit
     from gradlab.workflows.resume import resume
     from gradlab.workflows.train import train

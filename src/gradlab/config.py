@@ -107,6 +107,12 @@ class DataConfig(Config):
     time: str | None = Field(
         None, description="a table's column by which the last examples are held out; no input"
     )
+    drop: tuple[str, ...] = Field((), description="a table's columns that are no inputs: a,b")
+    header: Literal["first", "none"] = Field(
+        "first", description="a CSV's line of column names (none: they are column_1, column_2, ...)"
+    )
+    val_file: str = Field("", description="a table of its own for val")
+    test_file: str = Field("", description="a table of its own for test")
     val: float = Field(0.1, ge=0, lt=1, description="share of train held out when there is no val")
     test: float = Field(0.15, ge=0, lt=1, description="share held out when there is no test")
     split_seed: int = Field(
@@ -121,8 +127,10 @@ class DataConfig(Config):
     channels: Annotated[Literal[0, 1, 3], BeforeValidator(_typed)] = Field(
         0, description="1 grey, 3 colour (0: as they are)"
     )
-    unreadable: Literal["refuse", "skip"] = Field(
-        "refuse", description="what becomes of images that cannot be read"
+    unreadable: Literal["skip", "any", "refuse"] = Field(
+        "skip",
+        description="images that cannot be read (skip: left out, but more than a tenth of all is "
+        "refused; any: left out, however many; refuse: none may be there)",
     )
     augment: Augment = Field(Augment(), description="random changes of the training images")
 
@@ -187,6 +195,19 @@ class Transfer(Config):
     backbone_lr: float = Field(
         1.0, ge=0, description="learning rate of all but the last layer (the head), times"
     )
+    unfrozen_lr: float = Field(
+        1.0, gt=0, description="learning rate of everything once all is trained, times"
+    )
+    keep_batch_norm: bool = Field(
+        False, description="batch norm keeps the figures that the weights came with"
+    )
+    views: int = Field(
+        1,
+        ge=0,
+        le=1000,
+        description="frozen layers are asked once for so many views of each example, of which "
+        "all but the first are augmented (0: anew in each epoch)",
+    )
 
 
 class Plan(Config):
@@ -207,8 +228,14 @@ class Plan(Config):
     patience: int = Field(
         0, ge=0, le=MOST, description="stop after so many epochs without improvement"
     )
+    min_epochs: int = Field(
+        0, ge=0, le=MOST, description="epochs before patience may stop the training"
+    )
     monitor: str | None = Field(None, description="the val metric that decides (None: the task's)")
     goal: Literal["min", "max"] | None = Field(None, description="which way it improves")
+    keep: Literal["best", "last"] = Field(
+        "best", description="the epoch whose weights are the result (last: val chooses none)"
+    )
     log_steps: int = Field(50, ge=1, le=MOST, description="steps between two lines of the log")
     checkpoint_seconds: float = Field(60.0, ge=0, description="time between two checkpoints")
     divergence: float = Field(20.0, gt=1, description="stop at so many times the first loss")

@@ -62,7 +62,12 @@ def register(known: Measure) -> Measure:
 for _measure in (
     Measure("loss", "min"),
     Measure("accuracy", "max", unit="%", scale=100, form=".2f"),
+    Measure("balanced_accuracy", "max", unit="%", scale=100, form=".2f"),
+    Measure("f1", "max"),
+    Measure("macro_f1", "max"),
     Measure("roc_auc", "max"),
+    Measure("average_precision", "max"),
+    Measure("ece", "min"),
     Measure("mse", "min"),
     Measure("mae", "min"),
     Measure("r2", "max"),

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -136,9 +137,11 @@ class _Network(BaseEstimator):  # type: ignore[misc]
                 fit(task, task.recipe.plan, run)
             except Interrupted:
                 raise KeyboardInterrupt from None
+            task.load_weights({"model": run.best})
+            decision = task.decide()
             # Without the examples, the optimizer and the gradients.
             self._task = make(task.recipe, task.schema, task.setup.runtime)
-            self._task.load_weights({"model": run.best})
+            self._task.load_weights({"model": run.best, "decision": decision})
         self.history_ = run.log
 
     def _fit_inputs(self, x: np.ndarray) -> np.ndarray:
@@ -189,7 +192,9 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         if task is not None:
             values = (task.recipe, task.schema, task.setup.runtime)
             tensors = pack.to_bytes(task.model.state_dict())
-            state["_network"] = (*(value.model_dump(mode="json") for value in values), tensors)
+            decision = task.decision.model_dump(exclude_defaults=True)
+            dumped = (value.model_dump(mode="json") for value in values)
+            state["_network"] = (*dumped, tensors, decision)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -203,7 +208,8 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             )
             with seeded(recipe.seed):
                 self._task = make(recipe, schema, override(runtime, {"device": self.device}))
-            self._task.load_weights({"model": pack.from_bytes(network[3])})
+            tensors, decision = pack.from_bytes(network[3]), network[4]
+            self._task.load_weights({"model": tensors, "decision": decision})
 
 
 class NetworkClassifier(ClassifierMixin, _Network):  # type: ignore[misc]
@@ -221,9 +227,9 @@ class NetworkClassifier(ClassifierMixin, _Network):  # type: ignore[misc]
         return self._answers(X)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The likeliest class of each example."""
-        chosen = self._answers(X).argmax(1)
-        return np.asarray(self.classes_[chosen])
+        """The class of each example: the likeliest, or by `task.threshold`."""
+        answers = torch.from_numpy(self._answers(X))
+        return np.asarray(self.classes_[self._task.picked(answers).numpy()])
 
 
 class NetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]

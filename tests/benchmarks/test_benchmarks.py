@@ -1,9 +1,11 @@
 """The pure helpers of benchmarks/common.py."""
 
 import importlib.util
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "common.py"
@@ -78,3 +80,54 @@ def test_a_function_runs_in_another_process(common):
     import os
 
     assert common.apart(os.getpid) != os.getpid()
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """benchmarks/tables.py, beside which its own modules are found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PATH.parent))
+        spec = importlib.util.spec_from_file_location("tables", PATH.parent / "tables.py")
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, "tables", module)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def test_equal_figures_share_the_mean_of_their_places(tables):
+    assert tables.ranks([0.9, 0.8, 0.9, 0.1]).tolist() == [1.5, 3.0, 1.5, 4.0]
+
+
+def test_a_split_is_a_function_of_its_number_and_leaves_nothing_out(tables):
+    made = tables.TABLES["iris"]()
+    train, test = made.split(3)
+    assert (len(train), len(test)) == (120, 30)
+    assert test["y"].value_counts()["count"].to_list() == [10, 10, 10]
+    assert made.split(3)[1].equals(test) and not made.split(4)[1].equals(test)
+
+
+@pytest.mark.parametrize("name", ["linear model", "boosting"])
+def test_peers_read_texts_and_missing_values_that_they_have_not_seen(tables, name):
+    made = tables.TABLES["shops"]()
+    train = made.frame[:300].filter(tables.pl.col("shop") != "shop 3")
+    test = made.frame[300:420]
+    assert test["price"].null_count() and "shop 3" in test["shop"]
+    found = tables.PARTIES[name](train, test, made, 0, 1)
+    assert found.shape == (120,) and np.isfinite(found).all()
+    assert np.corrcoef(found, test["y"])[0, 1] > 0.5
+
+
+def test_figures_that_were_measured_before_are_read_again(tables, tmp_path):
+    path = tmp_path / "results.jsonl"
+    assert tables._read(path) == {}
+    path.write_text('["iris", 3, "boosting", 0.9, 1.5]\n', encoding="utf-8")
+    assert tables._read(path) == {("iris", 3, "boosting"): (0.9, 1.5)}
+
+
+def test_the_ranks_of_all_tables_are_averaged(tables, capsys):
+    figures = {"tabular": 0.9, "linear model": 0.5, "random forest": 0.7, "boosting": 0.8}
+    known = {("iris", split, name): (v, 2.0) for name, v in figures.items() for split in (0, 1)}
+    tables.show(known, ["iris"], [0, 1], tables.RANKED)
+    said = capsys.readouterr().out
+    assert "| mean | 1.00 | 4.00 | 3.00 | 2.00 |" in said
+    assert "0.900 ± 0.000" in said and "reached: 0.5 times the mean rank of boosting" in said

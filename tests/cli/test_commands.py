@@ -11,6 +11,7 @@ from command import refused, run
 from PIL import Image
 
 import gradlab
+from gradlab import machine
 from gradlab.cli import main
 from gradlab.cli.options import joined
 
@@ -54,6 +55,9 @@ def trained(tmp_path_factory):
         (["data", "get", "mnst"], "did you mean 'mnist'"),
         (["reproduce", "mlp", "--data", "iris"], "datasets with one: mnist"),
         (["trian", "mlp"], 'Did you mean "train"'),
+        (["train", "--recipe", "mlp"], "--recipe is no option, it comes first: gradlab train mlp"),
+        (["train", "--recipe=mlp", "--epochs", "1"], "it comes first: gradlab train mlp"),
+        (["train"], "RECIPE requires an argument"),
     ],
 )
 def test_a_mistake_gives_one_message_and_code_2(capsys, tmp_path, monkeypatch, arguments, expected):
@@ -72,7 +76,10 @@ def test_json_of_train_is_one_object_and_progress_goes_to_stderr(capsys, tmp_pat
         "seed",
         "metrics",
         "baselines",
-        "warnings",
+        "left_out",
+        "verdict",
+        "decision",
+        "notes",
         "seconds",
         "examples_per_second",
         "best_epoch",
@@ -172,7 +179,9 @@ def test_predict_answers_for_files_folders_and_names_what_it_cannot_read(capsys,
     assert sum(p["answer"] == str(t) for p, t in zip(found, digit["label"][:], strict=False)) >= 2
     assert found[0]["probability"] == found[0]["top"][0][1]
     (tmp_path / "broken.png").write_bytes(b"no image")
-    assert "broken.png" in refused(capsys, "predict", trained.path, tmp_path / "broken.png")
+    code, out, err = run(capsys, "predict", trained.path, tmp_path / "broken.png", "--json")
+    assert code == 1 and "broken.png skipped: it is no image" in err
+    assert json.loads(out)["skipped"]["count"] == 1 and json.loads(out)["predictions"] == []
     assert "missing.png" in refused(capsys, "predict", trained.path, tmp_path / "missing.png")
 
 
@@ -282,3 +291,30 @@ def test_similar_images_are_listed_and_drawn(capsys, trained, tmp_path):
     assert ".png" in refused(
         capsys, "similar", trained.path, tmp_path / "q.png", "--out", tmp_path / "grid.gif"
     )
+
+
+def test_the_same_run_twice_is_no_ensemble(capsys, trained):
+    other = trained.path / ".." / trained.path.name
+    assert "is named more than once" in refused(capsys, "eval", trained.path, other)
+
+
+def test_images_that_are_too_large_for_a_network_are_refused(capsys, tmp_path, monkeypatch):
+    for name in (
+        "ants/0.png",
+        "ants/1.png",
+        "bees/0.png",
+        "bees/1.png",
+        "bees/2.png",
+        "ants/2.png",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (8, 8), len(name) + ord(name[0]) + int(name[5])).save(tmp_path / name)
+    arguments = ["--data", tmp_path, "--out", tmp_path / "runs", *QUICK]
+    said = refused(capsys, "train", "mlp", *arguments, "--data.image_size", "4000")
+    assert "more than 1,000,000,000 parameters" in said and "--data.image_size" in said
+    monkeypatch.setattr(machine, "memory", lambda: 1_000_000)
+    said = refused(capsys, "train", "mlp", *arguments)
+    assert (
+        "takes at least" in said and "0.0 GB are free: choose a smaller --data.image_size" in said
+    )
+    assert not (tmp_path / "runs").exists()

@@ -142,3 +142,36 @@ def test_recipes_are_listed_by_kind_in_families(capsys):
     assert len(kinds) == len(set(kinds))
     assert set(kinds) == {find(name).kind for name in recipes} and "my own" not in out
     assert "  resnet110, resnet20, resnet32, resnet44, resnet56" in out.split("\n")
+
+
+def test_a_pipe_gets_whole_lines_and_every_option_with_its_short_name(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    for arguments in (["show", "mlp"], ["train", "mlp", "--help"]):
+        lines = [line.strip() for line in run(capsys, *arguments)[1].split("\n")]
+        place = lines.index("optimizer.weight_decay = 0.01")
+        assert lines[place + 1] == "--weight-decay: strength of weight decay"
+        assert "model.activation = relu" in lines and "task.loss = cross_entropy" in lines
+        assert any(len(line) > 80 for line in lines)
+
+
+@pytest.mark.parametrize("spelled", [str, lambda name: name.replace("-", "_")])
+def test_short_names_are_guessed_in_both_spellings(capsys, spelled):
+    given = {
+        "lr": 0.5, "batch-size": 7, "patience": 4, "target": "x", "image-size": 16,
+        "weight-decay": 0.3, "dropout": 0.1, "widths": "9,8", "activation": "tanh",
+    }  # fmt: skip
+    typed = [part for name, value in given.items() for part in (f"--{spelled(name)}", value)]
+    code, out, _ = run(capsys, "show", "mlp", *typed, f"--{spelled('batch-norm')}", "--json")
+    recipe = json.loads(out)
+    assert code == 0 and recipe["model"] == {
+        "name": "mlp", "widths": [9, 8], "dropout": 0.1, "activation": "tanh", "batch_norm": True,
+    }  # fmt: skip
+    assert (recipe["optimizer"]["lr"], recipe["optimizer"]["weight_decay"]) == (0.5, 0.3)
+    assert (recipe["plan"]["batch_size"], recipe["plan"]["patience"]) == (7, 4)
+    assert (recipe["data"]["target"], recipe["data"]["image_size"]) == ("x", 16)
+
+
+def test_a_short_name_belongs_to_the_network_that_is_meant():
+    assert find("lenet5", {"model": "mlp", "dropout": 0.1}).model.options["dropout"] == 0.1
+    with pytest.raises(gradlab.UserError, match="'lenet5' has no option 'dropout'"):
+        find("mlp", {"model": "lenet5", "dropout": 0.1})

@@ -244,3 +244,15 @@ def test_what_a_run_records() -> None:
         "counts": dataset.counts,
     }
     assert len(dataset.fingerprint) == 32
+
+
+def test_large_examples_are_looked_at_in_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradlab.data import columns
+    from gradlab.data.fields import image
+
+    x = Dense(np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3), np.uint8))
+    marks, found = x.marks(), image.statistics(x)
+    monkeypatch.setattr(columns, "BLOCK_BYTES", 300)
+    monkeypatch.setattr(image, "_COUNTED", 7)
+    assert [len(block) for block in x.blocks()] == [3] * 6 + [2]
+    assert np.array_equal(x.marks(), marks) and image.statistics(x) == found

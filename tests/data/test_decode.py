@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -266,3 +267,40 @@ def test_refit() -> None:
     assert small.shape == (2, 4, 4, 1)
     back = np.asarray(Image.fromarray(COLOUR).convert("L").resize((4, 4), 2))
     assert np.array_equal(small[0, ..., 0], back)
+
+
+def test_heic_and_avif_are_told_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    plain = np.full((16, 8, 3), (200, 100, 50), np.uint8)
+    image = Image.fromarray(plain)
+    save(image, tmp_path / "a.avif")
+    heif.from_pillow(image).save(tmp_path / "a.heic", quality=90)
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "a.heic").read_bytes())
+    files = [ImageFile.at(tmp_path / name) for name in ("a.avif", "a.heic", "b.jpg")]
+    x, looks = decode_all(files, survey(files), (16, 8), 3)
+    assert [(look.width, look.height, look.error) for look in looks] == [(8, 16, "")] * 3
+    assert np.abs(x.astype(int) - plain).max() <= 6
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    looks = survey(files)
+    assert not looks[0].error
+    assert all("pip install 'gradlab[heic]'" in look.error for look in looks[1:])
+
+
+def test_a_sideways_photo_is_turned_in_webp_avif_and_heic_too(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    picture = np.zeros((16, 32, 3), np.uint8)
+    picture[:, :16] = 255  # white on the left; turned by 6 (a quarter clockwise) it is on top
+    image, exif = Image.fromarray(picture), Image.Exif()
+    exif[0x0112] = 6
+    heif.register_heif_opener()
+    turned = exif.tobytes()
+    for name in ("a.webp", "a.avif", "a.heic"):
+        image.save(tmp_path / name, exif=turned, quality=95)
+    for name in ("a.webp", "a.avif", "a.heic"):
+        file = ImageFile.at(tmp_path / name)
+        (look,) = survey([file])
+        assert (look.width, look.height) == (16, 32), name
+        upright = decode(file, (32, 16), 3)
+        assert upright[:14].min() > 200 and upright[18:].max() < 50, name

@@ -44,9 +44,12 @@ def test_a_tsv_is_split_at_tabs_whatever_its_header_holds(tmp_path: Path) -> Non
     assert (frame.to_dict(as_series=False), notes) == (columns, ())
 
 
-def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:
-    frame, _ = read(tmp_path, "n;k;y\n1,5;a,b;1,2,3\n-2,5;1,x;4\n")
-    assert frame == {"n": ["1.5", "-2.5"], "k": ["a,b", "1,x"], "y": ["1,2,3", "4"]}
+def test_a_file_without_column_names(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("6;148\n1;85\n", encoding="utf-8")
+    frame, notes = read_frame(path, "none")
+    assert frame.to_dict(as_series=False) == {"column_1": ["6", "1"], "column_2": ["148", "85"]}
+    assert notes == ("the columns are separated by ';'",)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +87,8 @@ def test_missing_values(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"n,y\n", "holds no rows"),
-        (b"n,y\n1,a\n2,3,b\n", "line 3 has 3 values, the line of column names has 2"),
-        (b"\nn;y\n1;a\n2;3;b\n", "line 4 has 3 values, the line of column names has 2"),
+        (b"n,y\n1,a\n2,3,b\n", "line 3 has 3 values, the first line has 2"),
+        (b"\nn;y\n1;a\n2;3;b\n", "line 4 has 3 values, the first line has 2"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is no text file"),
         (b'n,y\n1,"a\n2,b\n', "is no readable table"),
         (b'n,y\n1,"a\n' + b"2,b\n" * 40_000, "is no readable table"),
@@ -109,7 +112,7 @@ def test_a_letter_that_is_cut_between_two_stretches(
 def test_many_columns_are_cleaned_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a,b,c,d,e\n1, NA,nan,?,x \n,y,None,2,\n"
     whole = read(tmp_path, text)
-    monkeypatch.setattr(tabular, "BATCH", 2)
+    monkeypatch.setattr(tabular.column, "BATCH", 2)
     assert read(tmp_path, text) == whole
     expected = {"a": ["1", None], "b": [None, "y"], "c": [None, "None"]}
     assert whole[0] == expected | {"d": [None, "2"], "e": ["x", None]}

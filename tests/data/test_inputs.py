@@ -44,19 +44,25 @@ def test_files_in_the_order_given(folder: Path) -> None:
 def test_folders_and_globs_are_sorted(folder: Path) -> None:
     _, names = read(GREY, [folder])
     assert names == tuple(str(folder / n) for n in ("a.png", "c.png", "sub/b.png"))
-    assert image_files(f"{folder}/*") == [folder / "a.png", folder / "c.png"]
-    assert image_files(f"{folder}/**/b*.png") == [folder / "sub" / "b.png"]
+    assert image_files(f"{folder}/*") == ([folder / "a.png", folder / "c.png"], {".txt": 1})
+    assert image_files(f"{folder}/**/b*.png") == ([folder / "sub" / "b.png"], {})
+    assert image_files(folder)[1] == {".txt": 1}
+    found: Any = GREY.read([folder, f"{folder}/*"])
+    assert found.column.notes == (
+        f"{folder}: left out, no images: 1 .txt",
+        f"{folder}/*: left out, no images: 1 .txt",
+    )
 
 
 def test_order_of_a_glob_is_not_that_of_the_disk(tmp_path: Path) -> None:
     for name in "hbkdaigcjfe":
         Image.fromarray(PIXELS).save(tmp_path / f"{name}.png")
-    assert [path.stem for path in image_files(f"{tmp_path}/?.png")] == list("abcdefghijk")
+    assert [path.stem for path in image_files(f"{tmp_path}/?.png")[0]] == list("abcdefghijk")
 
 
 def test_name_with_brackets_is_a_file_first(folder: Path) -> None:
     Image.fromarray(PIXELS).save(folder / "x[1].png")
-    assert image_files(folder / "x[1].png") == [folder / "x[1].png"]
+    assert image_files(folder / "x[1].png")[0] == [folder / "x[1].png"]
 
 
 def test_arrays_and_pictures(folder: Path) -> None:
@@ -136,15 +142,27 @@ def test_inputs_that_do_not_fit(field: Field, inputs: list[Any], message: str) -
         read(field, inputs)
 
 
-def test_files_that_are_no_images(tmp_path: Path) -> None:
+def test_pictures_that_cannot_be_read_are_skipped_with_their_places(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"hello")
-    with pytest.raises(UserError, match=r"a\.jpg: it is no image"):
-        read(GREY, [tmp_path / "a.jpg"])
+    Image.fromarray(PIXELS).save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes((tmp_path / "b.png").read_bytes()[:-30])
+    with Image.open(tmp_path / "c.png") as cut:
+        found: Any = GREY.read([PIXELS, tmp_path, cut, PIXELS.T])
+    assert found.names == ("", str(tmp_path / "b.png"), "")
+    assert np.array_equal(found.column[:][..., 0], [PIXELS, PIXELS, PIXELS.T])
+    assert [(one.name, one.place) for one in found.skipped] == [
+        (str(tmp_path / "a.jpg"), 1), (str(tmp_path / "c.png"), 3), ("", 4),
+    ]  # fmt: skip
+    assert found.skipped[0].reason == "it is no image, or of a kind that is not read"
+    assert all("truncated" in one.reason for one in found.skipped[1:])
+    nothing: Any = GREY.read([tmp_path / "a.jpg"])
+    assert len(nothing.column) == 0 and len(nothing.skipped) == 1
+
+
+def test_folders_without_images(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="has no image"):
         read(GREY, [tmp_path / "empty"])
-    Image.fromarray(PIXELS).save(tmp_path / "b.png")
-    whole = (tmp_path / "b.png").read_bytes()
-    (tmp_path / "b.png").write_bytes(whole[:-30])
-    with Image.open(tmp_path / "b.png") as picture, pytest.raises(UserError, match="input 1"):
-        read(GREY, [picture])
+    (tmp_path / "empty" / "x.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match=r"has no image \(found: 1 \.txt\)"):
+        read(GREY, [tmp_path / "empty"])

@@ -3,6 +3,7 @@ import inspect
 import math
 import os
 import signal
+import time
 import traceback
 from itertools import islice
 from pathlib import Path
@@ -138,6 +139,38 @@ def test_best_is_the_epoch_with_the_best_val_and_patience_ends_the_training(tmp_
     assert progress.reason == "no better loss for 2 epochs"
     saved, _ = run.load("best")
     assert saved.best_epoch == 1 and saved.step == 20
+
+
+def test_a_plan_that_keeps_the_last_epoch_is_not_chosen_for_by_val(tmp_path):
+    run, plan = folder(tmp_path), Plan(epochs=4, keep="last")
+    progress = fit(Scripted(3.0, 1.0, 2.0, 2.0), plan, run)
+    assert (progress.best, progress.best_epoch) == (1.0, 3)
+    assert run.load("best")[0].step == 40
+
+
+def test_epochs_that_follow_each_other_fast_share_a_checkpoint(tmp_path, monkeypatch):
+    saved = []
+    save = RunFolder.save
+    monkeypatch.setattr(
+        RunFolder, "save", lambda run, which, *rest: (saved.append(which), save(run, which, *rest))
+    )
+    plan = Plan(epochs=5, keep="last")
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: 0.0)
+        fit(Scripted(5.0, 4.0, 3.0, 2.0, 1.0), plan, folder(tmp_path))
+    assert saved == ["last", "best", "last"]  # at the beginning, and both at the end
+
+
+def test_a_plan_that_keeps_the_last_epoch_still_stops_by_patience(tmp_path):
+    plan = Plan(epochs=6, keep="last", patience=2)
+    progress = fit(Scripted(3.0, 1.0, 2.0, 1.5, 1.2, 1.1), plan, folder(tmp_path))
+    assert (progress.best_epoch, progress.epoch) == (3, 4)
+
+
+def test_patience_waits_for_the_least_number_of_epochs(tmp_path):
+    task = Scripted(3.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0)
+    progress = fit(task, Plan(epochs=7, patience=2, min_epochs=5), folder(tmp_path))
+    assert (progress.best_epoch, progress.epoch) == (1, 5)
 
 
 def test_a_goal_of_max_prefers_larger_values(tmp_path):
@@ -350,9 +383,9 @@ def test_a_metric_that_is_not_finite_is_null_in_the_log(tmp_path):
     assert math.isnan(seen[0]) and seen[1] == 2.0
 
 
-@pytest.mark.parametrize("patience", [0, 2])
-def test_a_metric_that_is_never_finite_is_said_and_the_run_is_not_finished(tmp_path, patience):
-    run, plan = folder(tmp_path), Plan(epochs=3, patience=patience)
+@pytest.mark.parametrize("changes", [{}, {"patience": 2}, {"keep": "last"}])
+def test_a_metric_that_is_never_finite_is_said_and_the_run_is_not_finished(tmp_path, changes):
+    run, plan = folder(tmp_path), Plan(epochs=3, **changes)
     for _ in range(2):  # a resume comes to the same end
         with pytest.raises(Diverged, match="the val loss was never a finite number"):
             fit(Scripted(math.nan, math.nan, math.nan), plan, run)

@@ -157,3 +157,20 @@ def test_schedules_against_their_formulas():
     assert max(ours) == pytest.approx(1.0) and ours.index(max(ours)) == 30
     assert ours[0] == pytest.approx(torch_cycle.get_last_lr()[0])
     assert ours[99] < 1e-3
+
+
+def test_a_schedule_that_begins_anew_does_so_at_its_step_at_another_rate():
+    config = ScheduleConfig(name="cosine")
+    model = network()
+    found = Updater(
+        [(1.0, list(model.named_parameters()))], OptimizerConfig(lr=0.1), config, Plan(epochs=4),
+        CPU, steps_per_epoch=5, again=(15, 0.5),
+    )  # fmt: skip
+
+    def loss(b):
+        return functional.cross_entropy(model(b["x"]), b["y"])
+
+    rates = [found.update(loss, batch())["lr"] for _ in range(20)]
+    expected = [0.1 * factor(config, step, 15, 5) for step in range(15)]
+    expected += [0.05 * factor(config, step, 5, 5) for step in range(5)]
+    assert rates == pytest.approx(expected)

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+from command import run as command
 from PIL import Image
 
 import gradlab
@@ -68,7 +69,7 @@ def test_a_truncated_image_and_a_file_that_is_no_image_are_named(refused, tmp_pa
     whole = (folder / "ant" / "3.png").read_bytes()
     (folder / "ant" / "3.png").write_bytes(whole[: len(whole) // 2])
     (folder / "bee" / "4.png").write_text("no image at all")
-    message = refused(*TRAIN, "--data", folder)
+    message = refused(*TRAIN, "--data", folder, "--data.unreadable", "refuse")
     assert "3.png" in message and "4.png" in message
 
 
@@ -96,16 +97,18 @@ def bomb(path):
     return path
 
 
-def test_a_decompression_bomb_is_refused(refused, finished, tmp_path):
+def test_a_decompression_bomb_is_refused(refused, finished, tmp_path, capsys):
     path = bomb(photos(tmp_path / "p") / "ant" / "large.png")
-    for command in ([*TRAIN, "--data", tmp_path / "p"], ["predict", finished, path]):
-        message = refused(*command)
-        assert "large.png" in message and "decompression bomb" in message
+    message = refused(*TRAIN, "--data", tmp_path / "p", "--data.unreadable", "refuse")
+    assert "large.png" in message and "decompression bomb" in message
+    code, _, message = command(capsys, "predict", finished, path)
+    assert code == 1 and "large.png skipped: " in message and "decompression bomb" in message
 
 
-def test_two_images_are_too_few(refused, tmp_path):
-    message = refused(*TRAIN, "--data", photos(tmp_path / "p", count=1))
-    assert "too few to hold out" in message and "--data.test" in message
+def test_four_images_are_too_few(refused, tmp_path):
+    assert "2 images each" in refused(*TRAIN, "--data", photos(tmp_path / "q", count=1))
+    message = refused(*TRAIN, "--data", photos(tmp_path / "p", count=2))
+    assert "too few to hold out" in message and "--data.val" in message
 
 
 def test_weights_of_another_network(refused, finished, tmp_path):
@@ -189,13 +192,16 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
         "        if progress.epoch == 3:\n"
         "            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))\n"
         "training.Console = Fill\n"
-        f"main(['train', 'mlp', '--out', {str(tmp_path)!r}, '--name', 'a', '--epochs', '9'])\n"
+        f"main(['train', 'mlp', '--out', {str(tmp_path)!r}, '--name', 'a', '--epochs', '9',"
+        " '--model.widths=200,'])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "disk (or your quota) is full" in done.stderr and "Traceback" not in done.stderr
     again = gradlab.resume(tmp_path / "a", progress=False)
-    straight = gradlab.train("mlp", out=tmp_path, epochs=9, name="b", progress=False)
+    straight = gradlab.train(
+        "mlp", out=tmp_path, epochs=9, name="b", progress=False, **{"model.widths": "200,"}
+    )
     assert again.metrics == straight.metrics
     assert not list((tmp_path / "a" / "checkpoints").glob(".*"))
 
@@ -236,7 +242,7 @@ def test_a_training_that_diverges_says_where_and_keeps_its_run(refused, tmp_path
         "constant",
     )
     assert "diverged at step" in message and "learning rate 1e+20" in message
-    assert "layer" in message and "--optimizer.lr 1e+19" in message
+    assert "layer" in message and "--lr 1e+19" in message
     state = json.loads((tmp_path / "a" / "checkpoints" / "last" / "state.json").read_text())
     assert state["progress"]["step"] >= 0
 

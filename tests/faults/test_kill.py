@@ -23,7 +23,7 @@ FIELDS = {
     "epochs": 5,
     "threads": 1,
     "batch_size": 64,
-    "model": "mlp",
+    "model.widths": "64,32",
     "model.dropout": 0.2,
     "data.augment.shift": 1,
     "plan.log_steps": 5,

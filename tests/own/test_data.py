@@ -279,7 +279,7 @@ def test_columns_of_a_data_frame(tmp_path):
 
 
 def test_text_in_a_data_frame_is_refused_or_encoded(tmp_path):
-    with pytest.raises(gradlab.UserError, match="'kind' holds String.*standardise=True"):
+    with pytest.raises(gradlab.UserError, match=r"'kind' holds String.*standardise=True"):
         fit(tmp_path, nn.Linear(4, 1), FRAME, target="price")
     lacking = FRAME.drop("kind").with_columns(a=pl.when(pl.col("a") > 1).then(None).otherwise("a"))
     with pytest.raises(gradlab.UserError, match="'a' lacks"):
@@ -301,7 +301,7 @@ def test_a_registered_network_learns_from_them_too(tmp_path):
     arrays = gradlab.train("mlp", data=(X, labels), **given)
     items = gradlab.train("mlp", data=Items(X, labels), val=(X[:20], labels[:20]), **given)
     assert arrays.schema == items.schema or items.record["dataset"]["counts"]["val"] == 20
-    with pytest.raises(gradlab.UserError, match="gradlab.fit"):
+    with pytest.raises(gradlab.UserError, match=r"gradlab\.fit"):
         gradlab.train("mlp", data=((X, X), labels), **given)
 
 

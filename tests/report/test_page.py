@@ -13,7 +13,8 @@ from PIL import Image
 
 from gradlab import drawing
 from gradlab.report.page import LARGEST, Page, render, write_page
-from gradlab.tasks.evaluation import Card, Confusion, Mistake, Mistakes, Part, Table
+from gradlab.tasks.evaluation import Card, Part, Table
+from gradlab.tasks.findings import Confusion, Mistake, Mistakes
 
 EVIL = '"><script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>'
 
@@ -101,7 +102,7 @@ def page(**changes):
         "seconds": 12.34,
         "examples_per_second": 24813.4,
         "best_epoch": 7,
-        "warnings": ("no better than guessing on val",),
+        "verdict": ({"evidence": "no better than guessing on val", "fix": "--lr 1"},),
         "notes": ("val: 10 examples held out of train",),
         "lines": log(20),
         "split": "test",
@@ -167,11 +168,11 @@ def test_the_metric_that_decides_leads():
         assert lead in Reader(render(page(metrics=metrics, monitor=monitor))).text
 
 
-def test_warnings_come_first():
+def test_the_verdict_comes_first():
     text = Reader(render(page())).text
-    assert "Warning: no better than guessing on val" in text
-    assert text.index("Warning:") < text.index("97.25 %") < text.index("Learning curves")
-    assert "Warning" not in Reader(render(page(warnings=()))).text
+    assert "Verdict: no better than guessing on val. Try --lr 1" in text
+    assert text.index("Verdict:") < text.index("97.25 %") < text.index("Learning curves")
+    assert "Verdict" not in Reader(render(page(verdict=()))).text
 
 
 def test_a_part_that_nobody_knows_is_shown_whole():
@@ -275,7 +276,7 @@ def test_other_people_s_text_stays_text():
         metrics={EVIL: {EVIL: 1.0}, "test": {EVIL: 1.0}},
         baselines={EVIL: {EVIL: {EVIL: 1.0}}},
         monitor=EVIL,
-        warnings=(EVIL,),
+        verdict=({"evidence": EVIL, "fix": EVIL},),
         notes=(EVIL,),
         lines=[{"step": 1, "split": EVIL, EVIL: 0.5}, {"step": 2, "split": "train", EVIL: 0.5}],
         split=EVIL,
@@ -310,7 +311,7 @@ def test_names_of_all_kinds_can_be_read(tmp_path, name, shown):
     given = page(
         title=name,
         metrics={name: {name: 0.5}},
-        warnings=(name,),
+        verdict=({"evidence": name, "fix": name},),
         notes=(name,),
         split=name,
         parts=(

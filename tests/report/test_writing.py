@@ -37,9 +37,9 @@ def test_a_training_leaves_its_figures_on_a_page(run):
     for name, metrics in run.baselines["test"].items():
         assert f"<td>{name}</td>" in html
         assert f"<td>{measure('accuracy').text(metrics['accuracy'])}</td>" in html
-    assert run.summary["warnings"]  # one epoch on 100 digits beats nothing
-    for warning in run.summary["warnings"]:
-        assert f"<b>Warning:</b> {escape(warning)}</li>" in html
+    assert run.summary["verdict"]  # one epoch on 100 digits beats nothing
+    for found in run.summary["verdict"]:
+        assert f"<b>Verdict:</b> {escape(found['evidence'])}. Try <code>" in html
     for note in run.record["notes"]:
         assert f"<li>{escape(note)}</li>" in html
     assert f"<td>device</td><td>{run.record['runtime']['device']}</td>" in html

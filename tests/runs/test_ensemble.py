@@ -146,7 +146,7 @@ def test_saved_moved_loaded_and_predicted_with_like_one_run(digits, copy):
     assert set(details.to_dict()["per_class"]) == set("0123456789")
     summary = json.loads(json.dumps(loaded.summary))
     assert summary["metrics"] == digits.metrics and summary["recipe"] == "softmax_regression"
-    assert [row["metric"] for row in summary["gain"]["test"]] == ["loss", "accuracy"]
+    assert [row["metric"] for row in summary["gain"]["test"]][:2] == ["loss", "accuracy"]
     guessed = summary["baselines"]["test"]["majority class"]["accuracy"]
     assert guessed == digits.members[0].baselines["test"]["majority class"]["accuracy"] < 0.2
     with pytest.raises(UserError, match="networks of their own"):
@@ -294,7 +294,7 @@ def test_members_yet_to_begin_have_the_runtime_of_the_first(tmp_path):
 
 
 def test_resume_takes_no_field_of_the_recipe(digits):
-    for options, found in (({"epochs": 3}, "epochs"), ({"out": "elsewhere"}, "out")):
+    for options, found in (({"lr": 3}, "lr"), ({"out": "elsewhere"}, "out")):
         with pytest.raises(UserError, match=rf"no field of the recipe \(found {found}\)"):
             resume(digits.path, **options)
 
@@ -305,7 +305,7 @@ def test_without_test_nobody_reads_it(tmp_path):
     assert set(made.metrics) == {"val"}
     assert all("test" not in member.metrics for member in made.members)
     gain = made.gain("test")  # asked for afterwards: the members are read too
-    assert {g.metric for g in gain} == {"loss", "accuracy"}
+    assert {g.metric for g in gain} >= {"loss", "accuracy"}
 
 
 # what does not go together

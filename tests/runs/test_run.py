@@ -61,7 +61,7 @@ def test_progress_is_written_to_stderr_and_names_are_no_markup(tmp_path, capsys)
     gradlab.train("softmax_regression", out=tmp_path, epochs=2, name="[bold]")
     said = capsys.readouterr()
     assert said.out == ""
-    assert "epoch   2/2  val loss" in said.err and "device cpu, float32, 1 thread\n" in said.err
+    assert "epoch   2/2  train loss" in said.err and "device cpu, float32, 1 thread\n" in said.err
 
 
 DRAWS = {

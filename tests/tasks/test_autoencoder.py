@@ -118,9 +118,10 @@ def test_the_baselines_are_the_mean_image_and_pca(run):
 
 def test_an_untrained_one_is_told_that_it_is_no_better(tmp_path):
     made = train(recipe(epochs=1, lr=1e-6), out=tmp_path, progress=False, test=False, threads=1)
-    said = " ".join(made.summary["warnings"])
-    assert "no better than the baseline 'mean image' on val: mse" in said
-    assert "no better than the baseline 'PCA'" in said
+    codes = [found["code"] for found in made.summary["verdict"]]
+    assert codes == ["rate-too-low", "no-better-than-baseline"]
+    said = made.summary["verdict"][1]["evidence"]
+    assert "no better than the baseline 'mean image' (" in said and "'PCA' (" in said
 
 
 def test_a_linear_autoencoder_is_at_best_pca(tmp_path):

@@ -11,6 +11,8 @@ import torch
 
 gymnasium = pytest.importorskip("gymnasium")
 
+from command import refused  # noqa: E402
+
 from gradlab.config import Runtime  # noqa: E402
 from gradlab.engine import RunFolder, fit  # noqa: E402
 from gradlab.errors import UserError  # noqa: E402
@@ -301,6 +303,13 @@ def test_actions_are_answered_for_observations(run, tmp_path):
     assert opened.predict(x)[0].to_dict() == found[0].to_dict()
 
 
+def test_what_is_no_observation_is_refused_on_the_command_line(run, capsys):
+    said = refused(capsys, "predict", run.path, "x")
+    assert "input 1 is 'x': expected an .npz file with the array x" in said
+    said = refused(capsys, "eval", run.path, "--data", "x")
+    assert "learns from no examples" in said and "leave --data out" in said
+
+
 def test_observations_of_another_shape_are_refused(run):
     with pytest.raises(UserError, match="expected 4 values"):
         run.predict(np.zeros((2, 5)))
@@ -410,8 +419,9 @@ def test_a_network_no_better_than_random_actions_is_told_of(tmp_path):
         run = trained(recipe("Sealed-v0", epochs=1), tmp_path)
     finally:
         del gymnasium.registry["Sealed-v0"]
-    (warning,) = run.summary["warnings"]
-    assert "no better than the baseline 'random actions' on val: return 7" in warning
+    (found,) = run.summary["verdict"]
+    assert found["code"] == "no-better-than-baseline"
+    assert "no better than the baseline 'random actions' (7" in found["evidence"]
     assert any("start of a new one" in note for note in run.record["notes"])
 
 

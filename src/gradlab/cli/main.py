@@ -7,12 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError
 
 from gradlab import __version__
 from gradlab.cli import data, explore, recipes, runs, training, weights
-from gradlab.cli.options import joined
+from gradlab.cli.options import declared, joined
 from gradlab.cli.recipes import fields_of
 from gradlab.errors import UserError
 from gradlab.text import printable, shortened
@@ -23,9 +24,12 @@ app = App(
     version=__version__,
     help_format="plaintext",  # Markdown would cost a fifth of the start
 )
+OPTIONS = {}
+"""By command: the options beside which it takes fields of a recipe."""
 for group in (recipes, training, runs, explore):
     for command in group.COMMANDS:
         app.command(command, name=getattr(command, "command_name", None))
+        OPTIONS[command.__name__] = declared(command)
 for inner in (runs.app, data.app, weights.app):
     app.command(inner)
 
@@ -39,12 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        app(joined(given), exit_on_error=False, print_error=False, result_action="return_value")
+        app(
+            joined(given, OPTIONS.get(given[0], ()) if given else ()),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
         if given[:1] == ["train"] and {"--help", "-h"} & set(given):
             fields_of(given[1:])
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
-        _say(str(error))
+        _say(_said_of(error, given))
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         _say("stopped")
@@ -79,6 +88,17 @@ def _open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _said_of(error: Exception, given: Sequence[str]) -> str:
+    """The message of a mistake; what is given first and was given as an option is shown."""
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        option = f"--{error.argument.name.lstrip('-').lower()}"
+        values = [b for a, b in pairwise(given) if a == option]
+        values += [a.partition("=")[2] for a in given if a.startswith(f"{option}=")]
+        if values:
+            return f"{option} is no option, it comes first: gradlab {given[0]} {values[0]}"
+    return str(error)
 
 
 def _say(text: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from inspect import Parameter as Argument
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, Parameter(negative="", help="print one JSON object on stdout")]
 Fields = Annotated[
-    str, Parameter(help="any other field of the recipe by its dotted name: --optimizer.lr 0.01")
+    str, Parameter(help="any other field of the recipe, as --patience 5 or --schedule.patience 5")
 ]
 Split = Literal["train", "val", "test"]
 
@@ -53,21 +56,52 @@ def dotted(fields: dict[str, str]) -> dict[str, str]:
     return {key.replace(DOT, "."): value for key, value in fields.items()}
 
 
-def joined(tokens: list[str]) -> list[str]:
-    """Dotted options in the form that the parser reads: one token each, no dots.
+def joined(tokens: list[str], declared: Collection[str] = ()) -> list[str]:
+    """Options in the form that the parser reads: hyphens, and dotted ones as one token, no dots.
+
+    `declared` are those that a command has beside the fields of a recipe (nothing: it takes no
+    fields): any other without a value is a flag, and true.
 
     >>> joined(["train", "mlp", "--optimizer.lr", "0.1", "--data.augment.flip", "--json"])
     ['train', 'mlp', '--optimizer:lr=0.1', '--data:augment:flip=true', '--json']
+    >>> joined(["train", "mlp", "--batch_size", "32", "--weight_decay=0.1"])
+    ['train', 'mlp', '--batch-size', '32', '--weight-decay=0.1']
+    >>> joined(["train", "mlp", "--flip", "--json"], {"json"})
+    ['train', 'mlp', '--flip=true', '--json']
     """
     found, rest = [], list(tokens)
     while rest:
         token = rest.pop(0)
         option, has_value, value = token.partition("=")
-        if not option.startswith("--") or "." not in option:
+        if not option.startswith("--"):
             found.append(token)
+            continue
+        if "." not in option:
+            option = option.replace("_", "-")
+            bare = not has_value and (not rest or rest[0].startswith("--"))
+            flag = bool(declared) and bare and option.removeprefix("--") not in declared
+            found.append(f"{option}=true" if flag else option + has_value + value)
             continue
         if not has_value:
             typed = bool(rest) and not rest[0].startswith("--")
             value = rest.pop(0) if typed else "true"
         found.append(f"{option.replace('.', DOT)}={value}")
     return found
+
+
+def declared(command: Callable[..., Any]) -> frozenset[str]:
+    """The options of a command that takes fields of a recipe beside them; else nothing.
+
+    >>> def show(recipe, /, *, json=False, **fields): ...
+    >>> sorted(declared(show))
+    ['help', 'json', 'no-json', 'version']
+    """
+    arguments = signature(command).parameters
+    if all(one.kind is not Argument.VAR_KEYWORD for one in arguments.values()):
+        return frozenset()
+    names = [name.replace("_", "-") for name, one in arguments.items() if one.kind is _NAMED]
+    machine = vars(NO_MACHINE) if "machine" in names else ()
+    return frozenset(("help", "version", *names, *(f"no-{n}" for n in names), *machine))
+
+
+_NAMED = Argument.KEYWORD_ONLY

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradlab.errors import UserError
 from gradlab.files import finite
 from gradlab.measures import measure
-from gradlab.text import one_line, printable
+from gradlab.terminal import metric, say, table
+from gradlab.text import printable
 
 if TYPE_CHECKING:
     from gradlab.runs.ensemble import Gain
     from gradlab.runs.run import Run
-    from gradlab.tasks.answers import Prediction
+    from gradlab.tasks.answers import Predictions
     from gradlab.tasks.evaluation import Evaluation
 
 
@@ -51,11 +49,6 @@ def answer(found: Any, places: Sequence[Path | None], as_json: bool) -> None:
     emit(record, as_json, show)
 
 
-def say(text: str) -> None:
-    """Text as people read it, whatever names stand in it."""
-    print("\n".join(printable(line) for line in text.split("\n")))
-
-
 def note(text: str) -> None:
     """Something said beside the results."""
     print(f"note: {printable(text)}", file=sys.stderr)
@@ -63,48 +56,9 @@ def note(text: str) -> None:
 
 def print_run(run: Run, as_json: bool) -> None:
     """The summary of a training."""
+    from gradlab.runs.showing import show_run
+
     emit(run.summary, as_json, lambda: show_run(run))
-
-
-def show_run(run: Run) -> None:
-    """The metrics of each split beside the baselines, the time, and where the report is."""
-    from gradlab.runs.ensemble import HEADER, Ensemble
-
-    summary = run.summary
-    metrics: dict[str, dict[str, float]] = summary["metrics"]
-    names = list(dict.fromkeys(name for figures in metrics.values() for name in figures))
-    if names:
-        table(
-            ("", *metrics),
-            [
-                (name, *(metric(name, figures.get(name)) for figures in metrics.values()))
-                for name in names
-            ],
-        )
-    show_baselines(summary["baselines"])
-    for line in summary["warnings"]:
-        say(f"warning: {line}")
-    if isinstance(run, Ensemble):
-        split = "test" if "test" in metrics else "val"
-        say(f"the {len(run.paths)} members and their ensemble on {split}:")
-        table(HEADER, [gain.cells() for gain in run.gain(split)])
-        say(f"{summary['seconds']:.1f} s; ensemble: {run.path}")
-        return
-    rate = summary["examples_per_second"]
-    speed = f", {rate:,.0f} examples/s" if rate else ""
-    say(f"{summary['seconds']:.1f} s{speed}, best epoch {summary['best_epoch']}")
-    say(f"report: {run.path / 'report.html'}")
-
-
-def show_baselines(baselines: dict[str, dict[str, dict[str, float]]]) -> None:
-    """A line for each baseline, with its figures on the split that counts."""
-    split = next((name for name in ("test", "val", "train") if name in baselines), None)
-    for name, figures in baselines[split].items() if split else ():
-        shown = ", ".join(
-            f"{key} {metric(key, value)}" for key, value in figures.items() if key != "loss"
-        )
-        if shown:
-            say(f"baseline on {split}: {name}: {shown}")
 
 
 def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[Gain]) -> None:
@@ -118,60 +72,25 @@ def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[G
             ("metric", record["split"]),
             [(name, metric(name, value)) for name, value in found.metrics.items()],
         )
+    from gradlab.runs.showing import show_baselines
+
     show_baselines(record["baselines"])
     for part in found.parts:
         for shown in part.tables():
             table(shown.header, shown.rows)
 
 
-def show_answers(answers: Sequence[Prediction], file: Path | None) -> None:
+def show_answers(answers: Predictions, file: Path | None) -> None:
     """A line for each input, and the file they were written into."""
+    if not answers:
+        say("nothing was answered")
+        return
     table(
         ("input", "answer", ""),
         [(found.name, str(found.answer), found.answer.more()) for found in answers],
     )
     if file is not None:
         say(f"csv: {file}")
-
-
-def as_csv(answers: Sequence[Prediction]) -> str:
-    """Predictions as CSV: a header of all columns that any answer has, then a line for each."""
-    rows = [found.cells() for found in answers]
-    header = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        # Nine digits give a float32 back exactly.
-        cells = (row.get(name, "") for name in header)
-        writer.writerow([c if isinstance(c, str) else f"{c:.9g}" for c in cells])
-    return text.getvalue()
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows under a header; names from a person's data are not read as markup."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in header:
-        drawn.add_column(Text(one_line(name)), overflow="fold")  # wrapped, and nothing left out
-    for row in rows:
-        drawn.add_row(*(Text(one_line(str(cell))) for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=10_000)  # cut for a person's screen only: a pipe gets it all
-    try:
-        console.print(drawn)
-    except UnicodeEncodeError as error:
-        raise UserError(f"the output cannot be written in {error.encoding}: set LANG") from None
-
-
-def metric(name: str, value: float | None) -> str:
-    """A metric as people write it; empty when there is none."""
-    return "" if value is None else measure(name).text(value)
 
 
 def target(goal: dict[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -101,13 +103,14 @@ def _show(chosen: Any) -> None:
 
 
 def _show_fields(chosen: Any) -> None:
-    from gradlab.recipes.options import field_rows
+    from gradlab.recipes.options import field_rows, shortest
 
     for name, value, meaning in field_rows(chosen):
-        head = f"{name} = {value}"
-        print(_wrapped(head, 0, hang=4))
-        if meaning:
-            print(_wrapped(meaning, 6))
+        print(_wrapped(f"{name} = {value}", 0, hang=4))
+        short = shortest(name)
+        words = meaning if short == name else f"--{short.replace('_', '-')}: {meaning}"
+        if words:
+            print(_wrapped(words, 6))
 
 
 def fields_of(tokens: Sequence[str]) -> None:
@@ -123,7 +126,9 @@ def fields_of(tokens: Sequence[str]) -> None:
 
 
 def _wrapped(text: str, indent: int, hang: int = 0) -> str:
-    """A paragraph within the width of the screen; in a pipe within 80 columns."""
+    """A paragraph within the width of the screen; one line in a pipe that names no width."""
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return " " * indent + printable(text)
     width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 100)
     return textwrap.fill(
         printable(text),

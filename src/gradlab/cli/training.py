@@ -1,4 +1,4 @@
-"""Commands that train: train, resume, reproduce."""
+"""Commands that train: train, resume, lr, reproduce."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from gradlab import terminal
 from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Fields, Json, Machine, dotted
 
@@ -45,6 +46,7 @@ def train(
         "name": name,
         "test": test,
         "log": (log,) if log else (),
+        "results": False,
         **machine.given,
     }
     run = (
@@ -59,19 +61,52 @@ def resume(
     run: Path,
     /,
     *,
+    epochs: Annotated[int | None, Parameter(help="train longer: so many in all")] = None,
     machine: Machine = NO_MACHINE,
     test: Test = True,
     log: Log = None,
     json: Json = False,
 ) -> None:
-    """Continue a run that was stopped; of a finished one, write what is missing."""
+    """Continue a run that was stopped, or train one longer; else write what is missing."""
     from gradlab.runs import load
     from gradlab.workflows.resume import resume as resume_run
 
-    if load(run).finished:
-        printing.note(f"{run} is finished already")
-    found = resume_run(run, test=test, log=(log,) if log else (), **machine.given)
+    before = load(run)
+    was_read = epochs is not None and "test" in before.metrics
+    if epochs is None and before.finished:
+        printing.note(
+            f"{run} is finished already: with --epochs N it is trained longer, for N in all"
+        )
+    options = {"test": test, "log": (log,) if log else (), "epochs": epochs, "results": False}
+    found = resume_run(run, **options, **machine.given)
+    if was_read and test:
+        printing.note(
+            "test was read again: if its first figure led to this, the new one is too good"
+        )
     printing.print_run(found, json)
+
+
+def lr(
+    recipe: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="a named set, or the path of your own")] = None,
+    machine: Machine = NO_MACHINE,
+    out: Annotated[
+        list[Path] | None,
+        Parameter(help="the curve, as a figure (.png, .svg) or figures (.json); may be repeated"),
+    ] = None,
+    json: Json = False,
+    **fields: Fields,
+) -> None:
+    """Find a learning rate for a recipe: 100 steps at a rising rate, which leave no run."""
+    from gradlab.workflows.lr import check_out, find_lr
+
+    places = out or []
+    for place in places:
+        check_out(place)
+    found = find_lr(recipe, data=data, **machine.given, **dotted(fields))
+    printing.answer(found, places, json)
 
 
 def reproduce(
@@ -99,8 +134,8 @@ def reproduce(
     printing.emit(
         {"recipe": recipe, "rows": [row.to_dict() for row in rows]},
         json,
-        lambda: printing.table(HEADER, [row.cells() for row in rows]),
+        lambda: terminal.table(HEADER, [row.cells() for row in rows]),
     )
 
 
-COMMANDS = (train, resume, reproduce)
+COMMANDS = (train, resume, lr, reproduce)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from gradlab import terminal
 from gradlab.cli import printing
 from gradlab.cli.options import Json
 
@@ -12,7 +13,7 @@ app = App(name="weights", help="Published ImageNet weights: list, get.")
 
 @app.command(name="list")
 def weights_list(*, json: Json = False) -> None:
-    """List the published weights, and which of them are in the cache."""
+    """List the published weights, and which of them are here."""
     from gradlab.tasks.published import PUBLISHED
 
     rows = [
@@ -20,7 +21,8 @@ def weights_list(*, json: Json = False) -> None:
             "weights": name,
             "file": found.file,
             "path": str(found.path),
-            "here": found.path.is_file(),
+            "here": found.here,
+            "package": found.package.replace("_", "-"),
             "checked_digits": len(found.remote.sha256),
         }
         for name, found in PUBLISHED.items()
@@ -28,10 +30,16 @@ def weights_list(*, json: Json = False) -> None:
     printing.emit(
         {"weights": rows},
         json,
-        lambda: printing.table(
-            ("weights", "file", "in the cache", "digits of SHA-256 checked"),
+        lambda: terminal.table(
+            ("weights", "file", "here", "from", "digits of SHA-256 checked"),
             [
-                (row["weights"], row["file"], "yes" if row["here"] else "", row["checked_digits"])
+                (
+                    row["weights"],
+                    row["file"],
+                    "yes" if row["here"] else "",
+                    row["package"] or "download",
+                    row["checked_digits"],
+                )
                 for row in rows
             ],
         ),
@@ -40,8 +48,8 @@ def weights_list(*, json: Json = False) -> None:
 
 @app.command(name="get")
 def weights_get(name: str, /, *, json: Json = False) -> None:
-    """Download published weights into the cache; then: train RECIPE --weights NAME."""
+    """Get published weights, checked; then: train RECIPE --weights NAME."""
     from gradlab.tasks.published import get
 
     path = get(name)
-    printing.emit({"weights": name, "path": str(path)}, json, lambda: printing.say(str(path)))
+    printing.emit({"weights": name, "path": str(path)}, json, lambda: terminal.say(str(path)))

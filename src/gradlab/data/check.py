@@ -16,9 +16,10 @@ import numpy as np
 from gradlab.config import DataConfig
 from gradlab.data.dataset import SPLITS, RowNumbers, Source, SplitName
 from gradlab.data.fields.base import Field, Issue
-from gradlab.data.kinds import kind_of
+from gradlab.data.kinds import kind_of, table_files
 from gradlab.data.sources import datasets, source
 from gradlab.data.splits import content, finish
+from gradlab.data.suspects import said, suspects
 from gradlab.errors import UnknownName, UserError
 from gradlab.text import one_line, width
 from gradlab.words import SHOWN, shown, some
@@ -82,16 +83,19 @@ def check(config: DataConfig) -> Report:
     if is_whole:
         try:
             dataset = finish(found, config)
-            parts, notes, schema = dataset.splits, dataset.notes, dataset.schema
+            parts, schema = dataset.splits, dataset.schema
+            suspected = suspects(dataset)
+            issues += suspected
+            notes = tuple(note for note in dataset.notes if note not in said(suspected))
         except UserError as error:
             issues.append(Issue("error", str(error)))
     facts: dict[str, Any] = {}
     for name, field in schema.fields.items():
         # Targets are looked at split by split as they will be; inputs as they were read.
         columns = parts if name in schema.targets else found.parts
-        said = field.issues({split: part[name] for split, part in columns.items()})
-        facts |= said.facts
-        issues += said.issues
+        checked = field.issues({split: part[name] for split, part in columns.items()})
+        facts |= checked.facts
+        issues += checked.issues
     facts |= found.checked.facts  # files as they are on the disk, not as they were brought to
     issues.sort(key=lambda issue: issue.level)  # errors first
     targets = ", ".join(_titled(field) for field in schema.targets.values())
@@ -111,9 +115,9 @@ def check(config: DataConfig) -> Report:
 def _read(config: DataConfig, issues: list[Issue]) -> tuple[Source | None, bool]:
     """The dataset as far as it can be read, and whether that is with what is asked for."""
     named = config.name in datasets
-    told = config.model_copy(update={"unreadable": "skip"})
+    told = config.model_copy(update={"unreadable": "any"})
     bare = told.model_copy(update={"target_kind": "none", "target": None})
-    is_table = not named and kind_of(config.name) == "table"
+    is_table = not named and (kind_of(config.name) == "table" or bool(table_files(config.name)))
     if is_table and config.target is None and config.target_kind != "none":
         told = bare
     try:

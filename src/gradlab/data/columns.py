@@ -29,6 +29,8 @@ Rows = Tensor | slice
 
 BLOCK = 1024
 """Examples that are looked at together."""
+BLOCK_BYTES = 1 << 30
+"""What they may take at most."""
 CELLS = 1 << 20
 """Values of a table that are looked at together."""
 
@@ -122,9 +124,11 @@ class Dense:
             yield from block
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The content, some examples at a time."""
-        for start in range(0, len(self), BLOCK):
-            yield np.ascontiguousarray(self[start : start + BLOCK])
+        """The content, some examples at a time; of large ones fewer."""
+        one = max(self.base[:1].nbytes, 1)
+        step = max(min(BLOCK, BLOCK_BYTES // one), 1)
+        for start in range(0, len(self), step):
+            yield np.ascontiguousarray(self[start : start + step])
 
     def place(self, placement: Placement) -> DenseTensor:
         """The same as tensors on a device."""

@@ -144,6 +144,8 @@ class Source:
     keys: Mapping[str, np.ndarray] = field(default_factory=dict)
     order: Order = "shuffled"
     checked: Checked = field(default_factory=Checked)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Examples that are there and were not used, by name, and why."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ class Dataset:
     fingerprint: str
     notes: tuple[str, ...] = ()
     order: Order = "shuffled"
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -171,7 +174,8 @@ class Dataset:
 
     def describe(self) -> dict[str, Any]:
         """What a run records of its dataset."""
-        return {"name": self.name, "fingerprint": self.fingerprint, "counts": self.counts}
+        known = {"name": self.name, "fingerprint": self.fingerprint, "counts": self.counts}
+        return {**known, "left_out": dict(self.left_out)} if self.left_out else known
 
 
 def encode(source: Source, parts: Parts) -> Dataset:
@@ -191,7 +195,7 @@ def encode(source: Source, parts: Parts) -> Dataset:
         splits[split] = Split(columns, part.ids)
     notes = (*source.notes, *said)
     mark = fingerprint(splits, schema)
-    return Dataset(source.name, schema, splits, mark, notes, source.order)
+    return Dataset(source.name, schema, splits, mark, notes, source.order, source.left_out)
 
 
 def fingerprint(parts: Parts, schema: Schema) -> str:

@@ -19,12 +19,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gradlab import machine, paths
 from gradlab.config import DataConfig
-from gradlab.errors import UserError
+from gradlab.errors import UserError, missing_extra
 from gradlab.text import one_line
 from gradlab.words import some
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may be asked to open; others run programs (EPS) or are no images (PDF)."""
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+"""Marks of HEIC, which a package of its own reads (the extra `heic`)."""
 DEFAULT_SIZE = 64
 """Height and width where the images of a set differ in size and none is asked for."""
 SMALL = 128 * 128
@@ -102,11 +104,29 @@ def decode_all(
 
 def decode(file: ImageFile, shape: tuple[int, int], channels: int) -> np.ndarray:
     """One image as uint8 H W C. Raises what Pillow raises when the file cannot be decoded."""
-    with file.open() as stream, Image.open(stream, formats=FORMATS) as image:
+    with file.open() as stream, opened(stream) as image:
         # A JPEG can be decoded at 1/2, 1/4 or 1/8: twice what is needed keeps it sharp.
         image.draft(None, (2 * shape[1], 2 * shape[0]))
         image.load()
         return to_array(image, shape, channels)
+
+
+def opened(stream: IO[bytes]) -> Image.Image:
+    """An image whose header is read; it is told by its content, whatever its name says.
+
+    Raises what Pillow raises, and UserError where the package is missing that reads HEIC.
+    """
+    head = stream.read(32)
+    stream.seek(0)
+    if head[4:8] == b"ftyp" and any(mark in head[8:] for mark in _HEIF):
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            raise missing_extra("pillow-heif", "heic") from None
+        register_heif_opener()
+        return Image.open(stream, formats=("HEIF",))
+    Image.init()
+    return Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def to_array(image: Image.Image, shape: tuple[int, int], channels: int) -> np.ndarray:
@@ -231,7 +251,7 @@ def unreadable(where: str, looks: Iterable[Look]) -> UserError:
 
 def _look(file: ImageFile) -> Look:
     try:
-        with file.open() as stream, Image.open(stream, formats=FORMATS) as image:
+        with file.open() as stream, opened(stream) as image:
             width, height = image.size
             if _orientation(image) >= 5:  # lies on its side
                 width, height = height, width

@@ -8,47 +8,71 @@ import csv
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradlab import paths
 from gradlab.data.columns import CELLS
 from gradlab.data.tabular import batches
 from gradlab.errors import UserError
-from gradlab.words import some
+from gradlab.words import counted, some
 
 if TYPE_CHECKING:
     import polars as pl
 
+Header = Literal["first", "none"]
+"""Whether the first line of a CSV holds the names of its columns."""
+
 MISSING = ("", "?", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "Null")
 """What people write for a missing value."""
+PARQUET = (".parquet", ".pq")
 
 
-def read_frame(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def read_rows(
+    path: Path, header: Header = "first"
+) -> tuple[pl.DataFrame, tuple[str, ...], dict[int, str]]:
+    """As `read_frame`, but rows with too few or too many values are no error.
+
+    They are named by their places (from 0), with how many values they have.
+    """
+    frame, notes = read_frame(path, header, ragged=True)
+    is_csv = path.suffix.lower() not in PARQUET
+    return frame, notes, _uneven(path, frame, header) if is_csv else {}
+
+
+def read_frame(
+    path: Path, header: Header = "first", ragged: bool = False
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """A table as it is in the file, missing values as nulls, and notes on how it was read.
 
-    A CSV's columns are all text. UserError when the file is no table or has no rows.
+    A CSV's columns are all text; without a header they are called column_1, column_2, ...
+    UserError when the file is no table or has no rows, or a row has more values than there are
+    columns; of `ragged` ones what is too much is left out.
     """
     import polars as pl
 
     notes: tuple[str, ...] = ()
     try:
         paths.regular(path)
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if path.suffix.lower() in PARQUET:
             frame = _read_parquet(path)
         else:
-            frame, notes = _read_csv(path)
+            frame, notes = _read_csv(path, header == "first", ragged)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except pl.exceptions.NoDataError:
-        raise UserError(f"{path} is empty: expected a line of column names, then rows") from None
+        raise UserError(f"{path} is empty: expected {_expected(header)}") from None
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UserError(f"{path} is no readable table: {reason}") from None
     if frame.is_empty():
-        raise UserError(f"{path} holds no rows: expected a line of column names, then rows")
+        raise UserError(f"{path} holds no rows: expected {_expected(header)}")
     columns = frame.get_columns()
     del frame  # of its columns, too, not all are to be in memory twice
     return clean(columns), notes
+
+
+def _expected(header: Header) -> str:
+    return "a line of column names, then rows" if header == "first" else "rows"
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
@@ -60,28 +84,58 @@ def _read_parquet(path: Path) -> pl.DataFrame:
         raise UserError(f"{path} is no readable table: the Parquet file is damaged") from None
 
 
-def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """A CSV as text: its encoding, separator and decimal sign looked for."""
+def _read_csv(path: Path, has_header: bool, ragged: bool) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """A CSV as text: its encoding and separator looked for."""
     import polars as pl
 
     data, notes = _utf8(path)
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     separator = usual if usual == "\t" else _separator(data)
     try:
-        frame = pl.read_csv(data, infer_schema=False, separator=separator)
+        frame = pl.read_csv(
+            data,
+            has_header=has_header,
+            infer_schema=False,
+            separator=separator,
+            truncate_ragged_lines=ragged,
+        )
     except pl.exceptions.ComputeError:
         _check_widths(path, data, separator)
         raise
-    frame = frame.rename({name: name.strip() for name in frame.columns})
+    if has_header:
+        frame = frame.rename({name: name.strip() for name in frame.columns})
+    else:
+        frame.columns = [f"column_{number}" for number in range(1, frame.width + 1)]
     if frame.width > 1:  # a blank line is read as a row without any value
         blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
         frame = frame.filter(~blank) if blank.any() else frame
-    if separator == ";":  # where it separates, a comma often is the decimal sign
-        frame = frame.with_columns(pl.all().str.replace(r"^\s*(-?\d+),(\d+)\s*$", "$1.$2"))
     if separator != usual:
         word = "a tab" if separator == "\t" else repr(separator)
         notes += (f"the columns are separated by {word}",)
     return frame, notes
+
+
+def _uneven(path: Path, frame: pl.DataFrame, header: Header) -> dict[int, str]:
+    """The rows of a CSV whose values are not as many as its columns, by their places in `frame`.
+
+    Empty where its rows cannot be told apart as polars does: nothing is guessed then.
+    """
+    data, _ = _utf8(path)
+    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(data)
+    lines = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=separator)
+    found: dict[int, str] = {}
+    width, place, is_header = frame.width, 0, header == "first"
+    try:
+        for row in lines:
+            if is_header:
+                is_header = not row
+            elif width == 1 or any(row):  # else it is blank, and no row
+                if len(row) != width and row:
+                    found[place] = f"it has {counted(len(row), 'value')}, expected {width}"
+                place += 1
+    except csv.Error:
+        return {}
+    return found if place == frame.height else {}
 
 
 def _separator(data: bytes) -> str:
@@ -127,8 +181,8 @@ def _check_widths(path: Path, data: bytes, separator: str) -> None:
             width = width or len(row)
             if len(row) > width:
                 raise UserError(
-                    f"{path}: line {lines.line_num} has {len(row)} values, the line of column "
-                    f"names has {width}: quote values that hold the separator ({separator!r})"
+                    f"{path}: line {lines.line_num} has {len(row)} values, the first line has "
+                    f"{width}: quote values that hold the separator ({separator!r})"
                 )
 
 

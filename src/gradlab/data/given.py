@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradlab.config import DataConfig
+from gradlab.data.columns import Frame
 from gradlab.data.dataset import Dataset, Parts, Source, SplitName
 from gradlab.data.fields.image import Image
 from gradlab.data.fields.table import Table
@@ -30,7 +31,12 @@ from gradlab.data.sources import load
 from gradlab.data.sources.arrays import from_arrays
 from gradlab.data.sources.tables import data_frame_source
 from gradlab.data.splits import finish
+from gradlab.data.tabular import decimal_sign
+from gradlab.data.tabular.written import numbers_in
 from gradlab.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 EXPECTED = (
     "expected a named set, a path, a pair (x, y) of arrays or tensors, a data frame of polars or "
@@ -198,8 +204,23 @@ def raw_parts(
     if path:
         from gradlab import paths
 
-        data = read_frame(paths.given(data, "data"))[0]
+        data = _typed(read_frame(paths.given(data, "data"))[0])
     return {name: hold(part, target, _called(name)) for name, part in _all(data, others)}
+
+
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """A table whose columns of numbers in text are numbers, whole ones int64."""
+    import polars as pl
+
+    def number(column: pl.Series) -> pl.Series:
+        found, _ = numbers_in(column, lambda: decimal_sign(Frame(frame)))
+        if not found.dtype.is_float() or found.null_count():
+            return found
+        whole = bool((found == found.round()).all()) and bool((found.abs() < 2**53).all())
+        return found.cast(pl.Int64) if whole else found
+
+    texts = [column for column in frame.get_columns() if column.dtype == pl.String]
+    return frame.with_columns([number(column).alias(column.name) for column in texts])
 
 
 def unscaled(dataset: Dataset) -> Dataset:

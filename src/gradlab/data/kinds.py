@@ -9,8 +9,8 @@ from typing import Literal
 from gradlab import paths
 
 IMAGES = (
-    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm",
+    ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
@@ -33,6 +33,28 @@ def kind_of(path: str | os.PathLike[str]) -> Kind | None:
     """
     name = os.fspath(path).lower()
     return next((kind for kind, ends in _SUFFIXES.items() if name.endswith(ends)), None)
+
+
+def table_files(path: str | os.PathLike[str]) -> dict[str, Path]:
+    """The tables by split in a folder that holds `train.csv` (and `val.csv`, `test.csv`).
+
+    None where there is no train, or no folder. Any table's file will do, and `valid` or
+    `validation` for val.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        split = _SPLIT_FILES.get(file.stem.lower())
+        if split is not None and kind_of(file) == "table" and file.is_file():
+            found.setdefault(split, file)
+    return found if "train" in found else {}
+
+
+_SPLIT_FILES = {
+    "train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+}  # fmt: skip
 
 
 def archive_format(path: Path) -> Literal["zip", "tar"] | None:

@@ -217,7 +217,16 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
 
 
-def image_paths(folder: Path) -> list[Path]:
-    """The image files anywhere in a folder, sorted."""
+def in_words(others: Counter[str]) -> str:
+    """Kinds of files and how many there are of each.
+
+    >>> in_words(Counter({".txt": 2, ".mp4": 1}))
+    '1 .mp4, 2 .txt'
+    """
+    return ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+
+
+def image_paths(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The image files anywhere in a folder, sorted; and how many others there are of each kind."""
     with opened(folder) as listing:
-        return [folder.joinpath(*parts) for parts in sorted(listing.images)]
+        return [folder.joinpath(*parts) for parts in sorted(listing.images)], listing.others

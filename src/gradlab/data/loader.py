@@ -116,6 +116,11 @@ class Loader:
         whole, rest = divmod(share, self.batch_size)
         return max(whole + (rest > 1), 1)
 
+    @property
+    def augments(self) -> bool:
+        """Whether its training batches are changed at random."""
+        return self.augment != _NOTHING
+
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The training batches of an epoch that are still to come."""
         if self.epoch != epoch:
@@ -146,18 +151,26 @@ class Loader:
     def make(self, chosen: Tensor, epoch: int) -> Batch:
         """The training batch of the examples at `chosen`."""
         draws = None
-        if self.augment != _NOTHING:
+        if self.augments:
             generator = _generator(self.seed, epoch, self.index, self.rank)
             draws = Draws(self.augment, len(chosen), generator)
         batch = self._gather(chosen, len(chosen), draws)
         return batch if draws is None or not self.augment.mixup else mixed(batch, draws)
 
-    def in_order(self, batch_size: int = 0) -> Iterator[Batch]:
-        """All examples once, in their order, not augmented."""
+    def in_order(self, batch_size: int = 0, view: int = 0) -> Iterator[Batch]:
+        """All examples once, in their order: as they are in view 0, augmented in every other."""
         size = batch_size or self.batch_size
         for start in range(0, self.count, size):
             rows = slice(start, min(start + size, self.count))
-            yield self._gather(rows, rows.stop - start, None)
+            draws = None
+            if view:
+                generator = _generator(self.seed, view, start)
+                draws = Draws(self.augment, rows.stop - start, generator)
+            yield self._gather(rows, rows.stop - start, draws)
+
+    def read(self, columns: Mapping[str, Any], fields: Mapping[str, Field]) -> None:
+        """From now on give other columns of the same examples; the place in the epoch stays."""
+        self.columns, self.fields = dict(columns), dict(fields)
 
     def _gather(self, rows: Rows, size: int, draws: Draws | None) -> Batch:
         values = {

@@ -8,12 +8,14 @@ patient, a shop, a camera on one side); or by time (the last ones held out). A p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gradlab.config import DataConfig
 from gradlab.data.columns import hashes, numbered
 from gradlab.data.dataset import SPLITS, Dataset, Parts, Source, Split, SplitName, encode
+from gradlab.data.suspects import said, suspects
 from gradlab.errors import UserError
 
 
@@ -22,10 +24,8 @@ def finish(source: Source, config: DataConfig) -> Dataset:
     parts, cut = complete(source, config)
     dataset = encode(source, parts)
     known = len(source.notes)
-    notes = (*dataset.notes[:known], *cut, *dataset.notes[known:])
-    return Dataset(
-        dataset.name, dataset.schema, dataset.splits, dataset.fingerprint, notes, dataset.order
-    )
+    notes = (*dataset.notes[:known], *cut, *dataset.notes[known:], *said(suspects(dataset)))
+    return replace(dataset, notes=notes)
 
 
 def complete(source: Source, config: DataConfig) -> tuple[Parts, tuple[str, ...]]:

@@ -122,8 +122,7 @@ def fit(
                             raise Interrupted(signals.received, run)
                 log.record_steps()
                 log.record_evaluation(task.evaluate("val"))
-                due = log.unsaved_seconds() >= min(plan.checkpoint_seconds, _SHORT)
-                if due or progress.finished or signals.received:
+                if log.due() or signals.received:
                     log.save("last")
                     if signals.received and not progress.finished:
                         raise Interrupted(signals.received, run)
@@ -174,6 +173,11 @@ class _Log:
     def unsaved_seconds(self) -> float:
         """Seconds since the checkpoint `last` was written."""
         return time.monotonic() - self.saved
+
+    def due(self) -> bool:
+        """Whether the end of an epoch is to be saved: epochs that follow each other fast share."""
+        often = min(self.plan.checkpoint_seconds, _SHORT)
+        return self.progress.finished or self.unsaved_seconds() >= often
 
     def elapsed(self) -> float:
         """Seconds of training, those of earlier processes included."""
@@ -229,7 +233,7 @@ class _Log:
     def record_evaluation(self, metrics: dict[str, float]) -> None:
         """Log an evaluation, keep the best epoch, decide whether this was the last.
 
-        Where a task has no metrics every epoch is the best so far.
+        Where a task has no metrics, or the plan keeps the last epoch, every one is the best so far.
         """
         progress, plan, monitor = self.progress, self.plan, self.monitor
         better = improved = True
@@ -245,6 +249,7 @@ class _Log:
             # Of equal epochs the later one is kept: it was trained at a smaller learning rate.
             better = improved or value == progress.best
             progress.best = value if better else progress.best
+            better = better or (plan.keep == "last" and math.isfinite(value))
         for observer in self.observers:
             observer.evaluated(progress, line)
         progress.stale = 0 if improved else progress.stale + 1
@@ -252,13 +257,15 @@ class _Log:
         progress.epoch += 1
         if progress.epoch >= plan.epochs:
             progress.finished, progress.reason = True, "all epochs done"
-        elif plan.patience and progress.stale >= plan.patience:
+        elif (
+            plan.patience and progress.stale >= plan.patience and progress.epoch >= plan.min_epochs
+        ):
             progress.finished = True
             progress.reason = f"no better {monitor.name} for {plan.patience} epochs"
         if progress.finished and progress.best_epoch < 0:
             what = f"the val {monitor.name} was never a finite number"
             raise Diverged(progress.step - 1, progress.epoch - 1, None, what)
-        if better:
+        if better and (plan.keep == "best" or self.due()):
             # Before `last`: a kill between the two repeats this epoch and writes the same again.
             self.save("best")
 

@@ -14,7 +14,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ from gradlab.errors import UserError
 
 _BINDING = ("seed", "recipe", "schema", "dataset")
 """What recipe.json says of the weights: a checkpoint is of no use with another."""
+
+_FIRST = "first_epochs"
+"""In recipe.json: the epochs of the plan that a run began with, where it was trained longer."""
 
 _LOCK = ".lock"
 
@@ -198,6 +201,24 @@ class RunFolder:
         contents["state.json"] = pack.to_json(head)
         files.write_folder(self._checkpoint(which), contents)
 
+    def lengthen(self, epochs: int, note: str) -> None:
+        """Change the plan to so many epochs in all, to be trained on from the checkpoint `last`.
+
+        Patience begins anew. Killed in between, the run is as it was or can be lengthened again;
+        the checkpoints stay bound to it, by the epochs that it began with.
+        """
+        progress, state = self.load("last")
+        record: dict[str, Any] = {**self.record}
+        plan = record["recipe"]["plan"]
+        before = plan["epochs"]
+        record.setdefault(_FIRST, before)
+        record["recipe"] = {**record["recipe"], "plan": {**plan, "epochs": epochs}}
+        record["notes"] = [*record["notes"], note]
+        files.write_json(self.path / "recipe.json", record)
+        self.save("last", replace(progress, finished=False, reason="", stale=0), state)
+        line = {"event": "longer", "step": progress.step, "epochs": epochs, "before": before}
+        self.append(line)
+
     def has(self, which: Which) -> bool:
         """Whether there is such a checkpoint."""
         return files.existing_folder(self._checkpoint(which)).is_dir()
@@ -322,7 +343,12 @@ def _read(path: Path, what: str) -> bytes:
 def _binding(run: Path) -> str:
     """SHA-256 of what a run's recipe.json says of the weights."""
     record = files.read_json(run / "recipe.json", f"run {run}")
-    part = {key: record.get(key) for key in _BINDING} if isinstance(record, dict) else {}
+    part: dict[str, Any] = {}
+    if isinstance(record, dict):
+        part = {key: record.get(key) for key in _BINDING}
+    with contextlib.suppress(KeyError, TypeError):  # a run that was trained longer is the same run
+        plan = {**part["recipe"]["plan"], "epochs": record[_FIRST]}
+        part["recipe"] = {**part["recipe"], "plan": plan}
     return _sha256(json.dumps(part, sort_keys=True).encode())
 
 

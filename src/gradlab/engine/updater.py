@@ -59,7 +59,8 @@ class Updater:
 
     The loss of a batch is the mean over its examples, so that `accumulate` changes the memory a
     step needs and not its result. `parameters` come in groups, by name, each with a factor of the
-    learning rate; those that need no gradient are left as they are.
+    learning rate; those that need no gradient are left as they are. `again` is the step at which
+    the schedule begins anew (0: it does not), and the factor of the learning rate from then on.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Updater:
         plan: Plan,
         setup: Setup,
         steps_per_epoch: int,
+        again: tuple[int, float] = (0, 1.0),
         *,
         rule: torch.optim.Optimizer | None = None,
     ) -> None:
@@ -90,9 +92,11 @@ class Updater:
         self.autocast = setup.autocast
         self.steps_per_epoch = steps_per_epoch
         self.total = plan.epochs * steps_per_epoch
+        self.again = min(again[0], self.total), again[1]
         self.step = 0
         self.plateau: Plateau = {"epoch": -1, "best": None, "stale": 0, "factor": 1.0}
-        self._peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        """The learning rate of each group, which the schedule multiplies."""
 
     def update(self, loss: Callable[[B], Tensor], batch: B) -> dict[str, Any]:
         """One step on `batch`: returns the loss (detached, on its device) and the learning rate."""
@@ -117,11 +121,13 @@ class Updater:
     def _set_lr(self) -> float:
         if self._leaves_lr:
             return float(self.optimizer.param_groups[0]["lr"])
-        scale = factor(self.schedule, self.step, self.total, self.steps_per_epoch)
+        border, times = self.again
+        first, last, scale = (0, border, 1.0) if self.step < border else (border, self.total, times)
+        scale *= factor(self.schedule, self.step - first, last - first, self.steps_per_epoch)
         scale *= self.plateau["factor"]
-        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * scale
-        return float(self._peaks[0] * scale)
+        return float(self.peaks[0] * scale)
 
     def observe(self, epoch: int, loss: float) -> None:
         """Tell a plateau schedule the val loss at the end of an epoch (once for each epoch)."""

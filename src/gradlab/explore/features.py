@@ -20,6 +20,7 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.kinds import kind_of
+from gradlab.data.new import said_of
 from gradlab.data.npz import read_npz
 from gradlab.data.sources import source
 from gradlab.data.sources.folders import SPLIT_FOLDERS
@@ -202,8 +203,9 @@ def gather(run: Run, data: Any = None, split: str | None = None, by: str = "feat
     elif _is_dataset(data, run.schema):
         found, where = _other(run, str(data)), str(data)
     else:
-        inputs, notes = run.read(data)
-        found, where = Examples({"": inputs}, notes=notes), "these inputs"
+        given = run.read(data)
+        notes = (*given.notes, *said_of(given.skipped))
+        found, where = Examples({"": given.split}, notes=notes), "these inputs"
     if split is not None:
         if split not in found.parts:
             known = ", ".join(name for name in found.parts if name) or "no splits"

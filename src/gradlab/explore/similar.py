@@ -120,7 +120,8 @@ def similar(
     name, _ = run.schema.input(Image, f"{run.path}: a search for similar images")
     if count < 1:
         raise UserError(f"count: expected at least 1, found {count}")
-    wanted, notes = run.read([image])
+    given = run.read([image])
+    wanted, notes = given.split, given.notes
     if len(wanted) != 1:
         raise UserError(f"expected one image to compare with, found {len(wanted)} in {image}")
     examples = gather(run, data, split or ("train" if data is None else None), by="similar")

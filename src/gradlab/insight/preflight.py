@@ -52,7 +52,7 @@ def preflight(
     findings = [*_on_parameters(model, loss, optimizer), *_on_devices(model, x, y)]
     if any(finding.code in ("lazy-parameters", "other-device") for finding in findings):
         return findings
-    with _no_trace(model, loss), torch.enable_grad(), watch(model) as bad:
+    with no_trace(model, loss), torch.enable_grad(), watch(model) as bad:
         model.train()
         with _Trace(model) as trace:
             try:
@@ -75,7 +75,7 @@ def preflight(
 
 
 @contextmanager
-def _no_trace(*owners: Any) -> Iterator[None]:
+def no_trace(*owners: Any) -> Iterator[None]:
     """Put parameters, buffers, modes and generators back as they were on entry."""
     modules = [m for owner in owners if isinstance(owner, nn.Module) for m in owner.modules()]
     modes = [(module, module.training) for module in modules]

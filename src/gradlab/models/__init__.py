@@ -40,10 +40,12 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.googlenet",
         "gradlab.models.resnet",
         "gradlab.models.densenet",
+        "gradlab.models.efficientnet_lite",
         "gradlab.models.fast",
         "gradlab.models.autoencoder",
         "gradlab.models.dcgan",
         "gradlab.models.dqn",
+        "gradlab.models.tabular",
     ),
 )
 """The named networks; each entry is a builder, see `create`."""

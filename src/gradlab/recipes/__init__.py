@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gradlab.config import Choice, Plan, Recipe, override
-from gradlab.errors import UnknownName
+from gradlab.config import Choice, Plan, Recipe, field_names, override
+from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
 from gradlab.text import brief, quoted
 
@@ -17,6 +17,7 @@ recipes: Registry[Recipe] = Registry(
         "gradlab.recipes.tables",
         "gradlab.recipes.images",
         "gradlab.recipes.convnets",
+        "gradlab.recipes.photos",
         "gradlab.recipes.games",
         "gradlab.recipes.autoencoders",
         "gradlab.recipes.generative",
@@ -35,40 +36,57 @@ def register(recipe: Recipe) -> Recipe:
 
 SHORT = {
     "env": "data.name",
-    "target": "data.target",
-    "epochs": "plan.epochs",
-    "batch_size": "plan.batch_size",
-    "init": "transfer.init",
-    "weights": "transfer.weights",
-    "freeze": "transfer.freeze",
-    "unfreeze_after": "transfer.unfreeze_after",
-    "backbone_lr": "transfer.backbone_lr",
     "lr": "optimizer.lr",
+    "patience": "plan.patience",
 }
-"""Fields that have a short name."""
+"""Short names that are not the last part of one field alone."""
 
 
 def find(name: str | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
     """A recipe by name, with fields replaced by their dotted (or short) names.
 
-    `name` may also be the path of a recipe of one's own (.toml, .json), or of a Python file and a
-    function in it that makes the network: `net.py:make_net`.
+    A short name is the last part of a dotted one, where no other field ends in it: `dropout` for
+    `model.dropout`, if the network has it. `name` may also be the path of a recipe of one's own
+    (.toml, .json), or of a Python file and a function in it that makes the network:
+    `net.py:make_net`.
 
     >>> find("lenet5", {"epochs": 2, "optimizer.lr": 0.5}).plan.epochs
     2
     """
     recipe = name if isinstance(name, Recipe) else _named(name)
-    given = {SHORT.get(key.replace("-", "_"), key): value for key, value in (changes or {}).items()}
-    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in given.items()}
+    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for key, value in (changes or {}).items():
+        dotted = _field(key.replace("-", "_"))
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
+        (options if dotted is None else given)[dotted or key] = value
     if "plan.epochs" in given:
         given.setdefault("plan.updates", 0)  # a person who names the epochs means them
+    where = f"recipe {brief(recipe.name)}"
     try:
-        changed = override(recipe, given, where=f"recipe {brief(recipe.name)}")
+        changed = override(recipe, given, where=where)
     except UnknownName as error:
         from gradlab.recipes.options import nearest
 
         raise nearest(recipe, given) or error from None
+    if options:
+        from gradlab.recipes.options import option_names
+
+        # Those of the network and the task that are meant now, with all that was changed.
+        changed = override(changed, option_names(changed, options), where=where)
     return _pinned(changed)
+
+
+def _field(name: str) -> str | None:
+    """The dotted name of a field; None where a short name is that of none (an option, perhaps)."""
+    if "." in name or name in Recipe.model_fields:
+        return name
+    if name in SHORT:
+        return SHORT[name]
+    ending = [field for field in field_names(Recipe) if field.rpartition(".")[2] == name]
+    if len(ending) > 1:
+        raise UserError(f"{name} may be {' or '.join(ending)}: name the one that is meant")
+    return ending[0] if ending else None
 
 
 def names_one(text: str) -> bool:

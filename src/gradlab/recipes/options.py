@@ -4,17 +4,20 @@ at their defaults."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gradlab.config import Choice, Recipe, field_names, field_table
-from gradlab.errors import UnknownName
+from gradlab.errors import UnknownName, UserError, unknown
 from gradlab.recipes import SHORT
 from gradlab.text import brief
+from gradlab.words import some
 
 Row = tuple[str, str, str]
 """Dotted name, value, meaning."""
 
+_RUN = frozenset(("out", "name", "test", "log", "progress", "device", "precision", "threads"))
+"""Taken by options of a training that are no fields."""
 _HEAD = ("name", "summary", "paper", "kind", "departures", "targets")
 
 
@@ -54,14 +57,60 @@ def _options(key: str, choice: Choice) -> list[Row]:
     return rows
 
 
+def shortest(dotted: str) -> str:
+    """The short name of a field or option; the dotted one where no short one is its alone.
+
+    >>> shortest("optimizer.weight_decay"), shortest("model.dropout"), shortest("schedule.patience")
+    ('weight_decay', 'dropout', 'schedule.patience')
+    """
+    for short, field in SHORT.items():
+        if field == dotted:
+            return short
+    last = dotted.rpartition(".")[2]
+    others = {name for name in field_names(Recipe) if name.rpartition(".")[2] == last}
+    taken = last in SHORT or last in _RUN or bool(others - {dotted})
+    return dotted if taken else last
+
+
+def option_names(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the recipe's network and task by their dotted names; UnknownName for others."""
+    found = {}
+    known = {name for name, _, _ in field_rows(recipe) if name.split(".")[0] in ("model", "task")}
+    for key, value in given.items():
+        name = key.replace("-", "_")
+        meant = [dotted for dotted in (f"model.{name}", f"task.{name}") if dotted in known]
+        if len(meant) > 1:
+            raise UserError(f"{name} may be {' or '.join(meant)}: name the one that is meant")
+        if not meant:
+            raise (
+                _elsewhere(recipe, name) or nearest(recipe, [name]) or unknown("field", name, known)
+            )
+        found[meant[0]] = value
+    return found
+
+
+def _elsewhere(recipe: Recipe, name: str) -> UnknownName | None:
+    """The error for an option that only other networks have."""
+    from gradlab.models import models
+
+    having = [other for other in models if name in models.options(other).model_fields]
+    if not having:
+        return None
+    return UnknownName(
+        f"the network {recipe.model.name!r} has no option {name!r}; networks that have it: "
+        f"{some(having, 5)}"
+    )
+
+
 def nearest(recipe: Recipe, names: Iterable[str]) -> UnknownName | None:
     """The error for the first of `names` that is no field, short name or option of the recipe.
 
     It names those that are likely to be meant, by their whole name or by its last part.
     """
     known = {*field_names(Recipe), *(name for name, _, _ in field_rows(recipe))}
+    short = {shortest(name) for name in known} | {*SHORT}
     for name in (given.replace("-", "_") for given in names):
-        if name in known or name.split(".")[0] in ("model", "task"):
+        if name in known | short or name.split(".")[0] in ("model", "task"):
             continue
         close = _close(name, [*known, *SHORT])
         hint = f": did you mean {' or '.join(map(repr, close))}?" if close else "."

@@ -106,3 +106,24 @@ register(
         ),
     ),
 )
+
+register(
+    Recipe(
+        name="tabular",
+        kind="tables and small images",
+        summary="an ensemble of perceptrons in one network: any table, the first to try",
+        paper="Gorishniy, Kotelnikov and Babenko (2024), TabM: advancing tabular deep learning "
+        "with parameter-efficient ensembling",
+        departures=(
+            "each example of a batch trains one member; their outputs are averaged",
+            "numbers are encoded piecewise linearly straight into the first layer",
+            "a fixed number of updates with a cosine schedule, and the last epoch is kept: val "
+            "splits of small tables choose badly",
+        ),
+        model=Choice(name="tabular"),
+        data=DataConfig(name="breast_cancer"),
+        optimizer=OptimizerConfig(name="adamw", lr=1e-2, weight_decay=0.5),
+        schedule=ScheduleConfig(name="cosine"),
+        plan=Plan(epochs=10, updates=600, batch_size=256, keep="last"),
+    ),
+)

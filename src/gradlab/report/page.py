@@ -48,7 +48,8 @@ class Page:
     """All that a report shows.
 
     metrics: by split. baselines: by split, then baseline. lines: those of metrics.jsonl. parts:
-    the findings about `split`. pictures: uint8 H W C by title. records: JSON trees by title.
+    the findings about `split`. verdict: what went wrong, each with
+    `evidence` and `fix`. pictures: uint8 H W C by title. records: JSON trees by title.
     """
 
     title: str
@@ -59,7 +60,7 @@ class Page:
     seconds: float | None = None
     examples_per_second: float | None = None
     best_epoch: int | None = None
-    warnings: Sequence[str] = ()
+    verdict: Sequence[Mapping[str, str]] = ()
     notes: Sequence[str] = ()
     lines: Sequence[Mapping[str, Any]] = ()
     split: str = ""
@@ -84,7 +85,7 @@ def render(page: Page) -> str:
         scores=_scores(page),
         curves=_curves(page, room),
         resumed=bool(_resumed(page)),
-        sections=[_section(part, n, room) for n, part in enumerate(page.parts)],
+        sections=[_section(part, n, page.split, room) for n, part in enumerate(page.parts)],
         pictures=[(title, _sheet(picture, room)) for title, picture in page.pictures.items()],
         records=[
             (title, _table(Table(("field", "value"), tuple(_flat(tree))), room, _FIELD))
@@ -157,6 +158,7 @@ class _Section:
     """A part of an evaluation; `wide` and `least` are pixels of its figure."""
 
     title: str
+    subject: str
     caption: str
     svg: str
     wide: int
@@ -232,7 +234,7 @@ def _resumed(page: Page) -> list[float]:
     return [float(step) for step in steps if step is not None and drawing.is_finite(step)]
 
 
-def _section(part: Part, number: int, room: _Room) -> _Section:
+def _section(part: Part, number: int, split: str, room: _Room) -> _Section:
     figure = part.figure()
     # On a small screen a figure shrinks as far as it can be read, then it scrolls.
     wide = round(96 * figure.get_figwidth()) if figure is not None else 0
@@ -241,6 +243,7 @@ def _section(part: Part, number: int, room: _Room) -> _Section:
     cards = [(card, _card(card, room)) for card in part.cards()[:_CARDS]]
     return _Section(
         part.title,
+        part.subject or f"{drawing.short(split, 40)} split",
         part.caption,
         svg,
         wide,

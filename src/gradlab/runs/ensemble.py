@@ -53,6 +53,7 @@ class EnsembleRecord(Config):
     recipe: Recipe | None = Field(None, description="of the members (None: they were there before)")
     runtime: Runtime = Field(Runtime(), description="what the members are trained with")
     test: bool = Field(True, description="whether the test split is read at the end")
+    decision: dict[str, Any] = Field({}, description="what was chosen on val for the whole")
 
 
 class Averaged(nn.Module):
@@ -170,6 +171,9 @@ class Ensemble(Run):
         `runtime` is for those that are given by their path.
         """
         ensemble = cls(members, runtime=runtime)
+        twice = [path for path, n in Counter(p.resolve() for p in ensemble.paths).items() if n > 1]
+        if twice:
+            raise UserError(f"{twice[0]} is named more than once: the mean would count it so often")
         for path in ensemble.paths:
             if is_ensemble(path):
                 raise UserError(f"{path} is an ensemble itself: give the runs in it")
@@ -235,7 +239,24 @@ class Ensemble(Run):
             raise UserError(f"an ensemble needs answers to average; {self.paths[0]} gives none")
         network = Averaged([task.model for task in tasks], first.pooled)
         with seeded(self.recipe.seed):
-            return make(self.recipe, self.schema, first.setup.runtime, Own(network))
+            whole = make(self.recipe, self.schema, first.setup.runtime, Own(network))
+        if self.kept is not None and self.kept.decision:
+            whole.load_decision(self.kept.decision)
+        elif whole.decides:  # for all together: what was chosen for a member is of that one alone
+            whole.dataset = self.dataset
+            whole.decide()
+        return whole
+
+    @property
+    def decision(self) -> dict[str, Any]:
+        """What is chosen on val for the whole: a temperature, a threshold; mostly nothing."""
+        return self.task.decision.model_dump(exclude_defaults=True)
+
+    def keep_decision(self) -> None:
+        """Write it into ensemble.json."""
+        if self.kept is not None and self.decision:
+            self.kept = self.kept.model_copy(update={"decision": self.decision})
+            files.write_json(self.path / FILE, self.kept.model_dump(mode="json"))
 
     def details(self, split: str = "test") -> Evaluation:
         """The evaluation of a split with its findings; a reading of test is recorded, once."""
@@ -276,7 +297,8 @@ class Ensemble(Run):
         """Write `ensemble.json` into a new folder, with the members where they are."""
         place = Path(path).absolute()
         members = tuple(_seen_from(place, member) for member in self.paths)
-        folder = new_folder(place.parent, place.name, "", EnsembleRecord(members=members))
+        record = EnsembleRecord(members=members, decision=self.decision)
+        folder = new_folder(place.parent, place.name, "", record)
         folder.append({"event": "end", "step": 0})
 
     def __repr__(self) -> str:

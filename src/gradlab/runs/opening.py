@@ -14,6 +14,7 @@ from gradlab.data.held import Target
 from gradlab.errors import UserError
 from gradlab.runs.ensemble import is_ensemble, load_ensemble
 from gradlab.runs.kept import again
+from gradlab.runs.pretrained import Pretrained, names_weights
 from gradlab.runs.run import Run, open_run
 from gradlab.tasks.base import Own
 
@@ -37,10 +38,12 @@ def load(
     evaluated). `data`, `target`, `val` and `test` are what it learnt from, where that is held in
     Python and too large to be kept: UserError unless they are the same. `runtime` says where it is
     used; what it leaves open is as in the training. A run that is open already is returned as it
-    is. UserError when there is no run.
+    is. The name of published weights opens these (`Pretrained`). UserError when there is no run.
     """
     if isinstance(path, Run):
         return path
+    if names_weights(path):
+        return Pretrained(str(path), runtime)
     path = paths.given(path, "run")
     if not is_ensemble(path):
         own = None if model is None else Own(model, loss, metrics=metrics or {})

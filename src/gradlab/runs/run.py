@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -16,15 +18,18 @@ from typing import Any
 from torch import nn
 
 from gradlab.config import Recipe, Runtime, validate
-from gradlab.data import Schema, Split
+from gradlab.data import Dataset, Schema
+from gradlab.data.new import NewExamples, labelled, said_of, together
 from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
 from gradlab.runs.kept import HELD, kept
 from gradlab.runs.make import learnt_from, make
-from gradlab.tasks.answers import Prediction
+from gradlab.tasks.answers import Prediction, Predictions
 from gradlab.tasks.base import Own, Task
-from gradlab.tasks.evaluation import Evaluation
+from gradlab.tasks.evaluation import Evaluation, OnNew
 from gradlab.text import printable
+
+_NEW = "new data"
 
 
 class Run:
@@ -135,8 +140,9 @@ class Run:
 
     @property
     def end(self) -> dict[str, Any]:
-        """The line that ends a finished training; empty before."""
-        return next((line for line in self.history if line.get("event") == "end"), {})
+        """The line that ends a finished training; empty before, and while it is trained longer."""
+        events = [line for line in self.history if line.get("event") in ("end", "longer")]
+        return events[-1] if events and events[-1]["event"] == "end" else {}
 
     @property
     def finished(self) -> bool:
@@ -145,8 +151,17 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """The final metrics of each split, as recorded at the end of the training."""
-        return {line["split"]: line["metrics"] for line in self.history if line.get("final")}
+        """The final metrics of each split, as recorded at the end of the training.
+
+        Of one that was made longer those of its new end; the earlier ones stay in the history.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for line in self.history:
+            if line.get("event") == "longer":
+                found = {}
+            elif line.get("final"):
+                found[line["split"]] = line["metrics"]
+        return found
 
     @property
     def baselines(self) -> dict[str, dict[str, dict[str, float]]]:
@@ -165,11 +180,47 @@ class Run:
             "seed": self.recipe.seed,
             "metrics": self.metrics,
             "baselines": self.baselines,
-            "warnings": end.get("warnings", []),
+            "left_out": self.record["dataset"].get("left_out", {}),
+            "verdict": end.get("verdict", []),
+            "decision": end.get("decision", {}),
+            "notes": end.get("notes", []),
             "seconds": end.get("seconds"),
             "examples_per_second": end.get("examples_per_second"),
             "best_epoch": end.get("best_epoch"),
         }
+
+    def details_on(self, data: Any) -> Evaluation:
+        """The evaluation of data that this run has never seen, with the run's own fields.
+
+        `data`: a table (a path, a data frame of polars or pandas) with the column that was the
+        target, a folder or archive of class folders, or arrays x and y (.npz, or a pair). Nothing
+        is learnt from it, and no split of the run is read but train, which the baselines learn
+        from. What cannot be read, lacks its target or is of an unknown class is left out; the part
+        `OnNew` says so.
+        """
+        if "dataset" not in self.task.serves:
+            raise UserError(
+                f"{self.path}: the task {self.recipe.task.name!r} learns from no examples, so it "
+                "cannot be evaluated on some: leave --data out"
+            )
+        found = labelled(data, self.schema)
+        splits: Any = {_NEW: found.split}
+        notes = list(found.notes)
+        try:
+            splits["train"] = self.dataset.split("train")
+        except UserError as error:
+            notes.append(f"no baselines: {error}")
+        task = self.task.on(Dataset(str(data), self.schema, splits, ""))
+        with task.setup.applied():
+            evaluation = task.details(_NEW)
+            guessed = task.baselines([_NEW]) if "train" in splits else {}
+        left_out = tuple((one.name, one.reason) for one in found.skipped)
+        part = OnNew(len(found.split), left_out, tuple(notes))
+        return replace(
+            evaluation,
+            parts=(*evaluation.parts, part),
+            baselines=guessed.get(_NEW, {}),
+        )
 
     def details(self, split: str = "test") -> Evaluation:
         """The evaluation of a split with its findings; reading test is recorded in the run."""
@@ -190,43 +241,45 @@ class Run:
             note = f"note: {self.path} cannot be written: it does not record that test was read"
             print(printable(note), file=sys.stderr)
 
-    def evaluate(self, split: str = "test") -> dict[str, float]:
-        """Metrics on a split; reading test is recorded in the run."""
-        return self.details(split).metrics
+    def evaluate(self, split: str = "test", data: Any = None) -> dict[str, float]:
+        """Metrics on a split, or on `data` of one's own (see `details_on`).
 
-    def read(self, inputs: Sequence[Any] | Any) -> tuple[Split, tuple[str, ...]]:
-        """New inputs as columns of the schema's inputs, and notes on what was converted.
+        Reading test is recorded in the run; new data are no split of it.
+        """
+        return (self.details(split) if data is None else self.details_on(data)).metrics
+
+    def read(self, inputs: Sequence[Any] | Any) -> NewExamples:
+        """New inputs as columns of the schema's inputs; what cannot be read is skipped.
 
         Inputs without a name are numbered, from 1. For a network of several inputs each one is a
-        dictionary by field name.
+        dictionary by field name. UserError for what is no such input at all, `NothingRead` where
+        all of them were skipped.
         """
         items: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-        columns: dict[str, Any] = {}
-        names: tuple[str, ...] = ()
-        notes: list[str] = []
         several = len(self.schema.inputs) > 1
         if several and isinstance(inputs, tuple) and not isinstance(inputs[0], dict):
             items = [dict(zip(self.schema.inputs, inputs, strict=False))]
-        for name, field in self.schema.inputs.items():
-            found = field.read([_part(item, name) for item in items] if several else items)
-            columns[name] = found.column
-            notes += found.column.notes
-            names = names or found.names
-        ids = tuple(given or str(number) for number, given in enumerate(names, 1))
-        return Split(columns, ids), tuple(dict.fromkeys(notes))
+        found = {
+            name: field.read([_part(item, name) for item in items] if several else items)
+            for name, field in self.schema.inputs.items()
+        }
+        read = together(found)
+        return replace(read, tables=()) if several else read
 
-    def predict(self, inputs: Sequence[Any] | Any) -> list[Prediction]:
-        """Answers for images (paths, folders, arrays, PIL), or rows (a CSV path, dicts)."""
-        return self.predict_noted(inputs)[0]
+    def predict(self, inputs: Sequence[Any] | Any, *, warn: bool = True) -> Predictions:
+        """Answers for images (paths, folders, arrays, PIL), or rows (a CSV path, dicts, a data
+        frame of polars or pandas).
 
-    def predict_noted(
-        self, inputs: Sequence[Any] | Any
-    ) -> tuple[list[Prediction], tuple[str, ...]]:
-        """As `predict`, and notes on what was converted to what the network was trained on."""
-        split, notes = self.read(inputs)
+        An input that cannot be read is skipped: `skipped` of what is returned names it, and a
+        warning of Python's does, unless `warn` is off. Errors as of `read`.
+        """
+        given = self.read(inputs)
+        if given.skipped and warn:
+            warnings.warn("\n".join(said_of(given.skipped)), stacklevel=2)
         with self.task.setup.applied():
-            answers = self.task.predict(split)
-        return [Prediction(*pair) for pair in zip(split.ids, answers, strict=True)], notes
+            answers = self.task.predict(given.split)
+        found = [Prediction(*pair) for pair in zip(given.split.ids, answers, strict=True)]
+        return Predictions(found, given.skipped, given.notes, given.tables)
 
     def _check_code(self) -> None:
         """UserError for a network in a file that came with the run.

@@ -22,7 +22,8 @@ from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer, ImageAnswer
 from gradlab.tasks.base import Own, Task
 from gradlab.tasks.baselines import Baselines, Guess, measured
-from gradlab.tasks.evaluation import WORST, Card, Collector, Part, Table
+from gradlab.tasks.evaluation import Card, Collector, Part, Table
+from gradlab.tasks.findings import WORST
 from gradlab.tasks.metrics import Loss, Mean
 from gradlab.tasks.pictures import grid
 from gradlab.tasks.supervised import Supervised
@@ -128,6 +129,7 @@ class Autoencoder(Supervised):
     monitor = "mse"
     metrics = (Loss, ReconstructionError)
     collectors = (ReconstructionCollector,)
+    findings = ()
     feature_layer = "encoder"
 
     def __init__(

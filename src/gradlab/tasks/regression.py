@@ -18,7 +18,12 @@ from gradlab.errors import UserError
 from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer, NumberAnswer
 from gradlab.tasks.base import Own
-from gradlab.tasks.evaluation import MistakeCollector
+from gradlab.tasks.findings import (
+    GroupCollector,
+    GroupErrors,
+    MistakeCollector,
+    ResidualCollector,
+)
 from gradlab.tasks.losses import NUMBERS
 from gradlab.tasks.metrics import Absolute, Determination, Loss, Squared
 from gradlab.tasks.supervised import Supervised
@@ -30,7 +35,7 @@ class Regression(Supervised):
 
     monitor = "loss"
     metrics = (Loss, Squared, Absolute, Determination)
-    collectors = (MistakeCollector,)
+    collectors = (ResidualCollector, MistakeCollector, GroupCollector)
     answers = "number"
     field: Number
 
@@ -44,6 +49,7 @@ class Regression(Supervised):
         loss: Annotated[
             Literal["mse", "mae", "huber"], Field(description="what an error costs")
         ] = "mse",
+        group_errors: GroupErrors = "",
     ) -> None:
         labels = [f for f in schema.targets.values() if isinstance(f, Label)]
         if labels:
@@ -54,6 +60,7 @@ class Regression(Supervised):
             )
         self.target, self.field = schema.target(Number, "regression")
         self.cost = NUMBERS[loss]
+        self.group_by(schema, group_errors)
         super().__init__(recipe, schema, runtime, own)
 
     def score(self, output: Tensor, y: Tensor) -> Tensor:

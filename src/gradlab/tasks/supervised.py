@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
-from gradlab.data.loader import Batch
+from gradlab.data import Schema
+from gradlab.data.loader import Batch, Loader
 from gradlab.insight import preflight
 from gradlab.models import initial
 from gradlab.tasks import transfer
-from gradlab.tasks.base import _LOOKED_AT, Task, TrainingPart
+from gradlab.tasks.base import _LOOKED_AT, _LOOKED_AT_VALUES, Task, TrainingPart
 from gradlab.tasks.baselines import Baselines, baselines
+from gradlab.tasks.evaluation import Part
+from gradlab.tasks.findings import coefficients, importance
+from gradlab.tasks.findings.groups import checked
+from gradlab.tasks.frozen import FEATURES, Frozen
 
 
 class Supervised(Task):
@@ -25,8 +32,13 @@ class Supervised(Task):
     """The name of the field that is asked for."""
     field: Any
     """That field."""
+    frozen: Frozen | None = None
+    """What frozen layers make of the examples, while they are frozen."""
     wrong_measure = "error"
     """What `wrong` measures."""
+    group_errors = ""
+    """The column by whose values the metrics are said too."""
+    findings: ClassVar[tuple[Callable[[Any], Part | None], ...]] = (coefficients, importance)
 
     @abstractmethod
     def score(self, output: Any, y: Tensor) -> Tensor:
@@ -62,6 +74,22 @@ class Supervised(Task):
     def wrong(self, output: Tensor, batch: Batch) -> tuple[Tensor, Any]:
         """How wrong each answer is (N, 0 for right ones), and what says truth and answer of one."""
 
+    def targets(self, split: str) -> Tensor:
+        """What is asked for in a split, N."""
+        examples = self.dataset.split(split).only([self.target])
+        batches = self.loader_of(examples, [self.target]).in_order(1 << 16)
+        return torch.cat([batch[self.target] for batch in batches])
+
+    def deciding_by(self, outputs: Iterable[tuple[Tensor, Tensor]]) -> Self:
+        """This task as it decides for a baseline, of which these are outputs and truths on val."""
+        return self
+
+    def group_by(self, schema: Schema, column: str) -> None:
+        """Say the metrics by the values of a table's column too; UserError where there is none."""
+        self.group_errors = column
+        if column:
+            checked(schema, column)
+
     # training
 
     def initialise(self) -> None:
@@ -78,11 +106,15 @@ class Supervised(Task):
     def training_parts(self, fresh: bool) -> dict[str, TrainingPart]:
         """The loader's place, the optimizer."""
         self.train_loader = self.loader("train", self.schema.fields)
+        self.plain = self.train_loader.columns, self.train_loader.fields
         before = self.recipe.transfer
         if fresh and before.init == "default" and not before.weights:
-            looked_at = self.train_loader.spread(_LOOKED_AT)
-            initial.from_data(self.model, looked_at[next(iter(self.schema.inputs))])
+            name, field = next(iter(self.schema.inputs.items()))
+            most = max(_LOOKED_AT_VALUES // max(math.prod(field.shape), 1), 2)
+            looked_at = self.train_loader.spread(min(_LOOKED_AT, most))
+            initial.from_data(self.model, looked_at[name])
         self.settle(self.steps)
+        self.notes += transfer.phases(before, self.plan.epochs)
         self.updates = self.updater(transfer.groups(self.model, before), self.steps)
         return {"loader": self.train_loader, "updater": self.updates}
 
@@ -92,10 +124,41 @@ class Supervised(Task):
         return self.train_loader.steps
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """The shuffled batches of an epoch that are still to come."""
+        """The shuffled batches of an epoch that are still to come.
+
+        While layers are frozen, what they make of an example stands there in place of its inputs.
+        """
         self.model.train()
-        transfer.freeze(self.model, self.recipe.transfer, epoch)
+        before = self.recipe.transfer
+        transfer.freeze(self.model, before, epoch)
+        if before.views and transfer.is_frozen(before, epoch):
+            if self.frozen is None:
+                self.train_loader.read(*self.plain)
+                self.frozen = Frozen.of(self, self.train_loader)
+        else:
+            self.frozen = None
+        if self.frozen is None:
+            self.train_loader.read(*self.plain)
+        else:
+            views = self.frozen.views
+            self.train_loader.read(views[epoch % len(views)], self.frozen.fields)
         return self.train_loader.batches(epoch)
+
+    def forward(self, batch: Batch) -> Any:
+        """What the network makes of a batch's inputs, or its last layer of what is frozen."""
+        if self.frozen is not None and FEATURES in batch.values:
+            return self.frozen.head(batch[FEATURES])
+        return super().forward(batch)
+
+    def in_order(self, split: str) -> Loader:
+        """A split in order, not augmented; val as features while layers are frozen."""
+        kept = self.frozen.val if self.frozen is not None and split == "val" else None
+        return super().in_order(split) if kept is None else kept
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """Take only the model's weights; features of other weights are forgotten."""
+        super().load_weights(state)
+        self.frozen = None
 
     def step(self, batch: Batch) -> dict[str, Any]:
         """zero_grad, loss, backward, step."""

@@ -6,11 +6,11 @@ Yosinski et al. (2014), "How transferable are features in deep neural networks?"
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradlab.config import Transfer, validate
 from gradlab.data import Schema
@@ -64,7 +64,7 @@ def read_weights(path: str) -> tuple[Weights, tuple[str, ...]]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):
         raise UserError(f"--weights: {path} holds no tensors by name (a state_dict)")
-    return {_DENSENET.sub(r"\1\2.", name): value for name, value in found.items()}, ()
+    return {published.own_name(name): value for name, value in found.items()}, ()
 
 
 def normalised(schema: Schema, path: str) -> Schema:
@@ -97,10 +97,6 @@ def normalisation(path: str) -> tuple[tuple[float, ...], tuple[float, ...]] | No
 def _schema(place: Path) -> Schema:
     """The schema of a run."""
     return validate(Schema, RunFolder.open(place).record["schema"], f"run {place}: recipe.json")
-
-
-# Published DenseNet files were written when these layers were called norm.1 and conv.2.
-_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
 def begin_with(model: nn.Module, path: str, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -160,14 +156,44 @@ def freeze(model: nn.Module, transfer: Transfer, epoch: int) -> None:
 
     Frozen layers are in evaluation mode, so that batch norm keeps what it has learnt.
     """
+    if transfer.freeze == "features":
+        frozen, head = is_frozen(transfer, epoch), head_of(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not frozen or name.startswith(f"{head}."))
+        model.train(not frozen)
+        model.get_submodule(head).train()
+    if transfer.keep_batch_norm:
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+
+def is_frozen(transfer: Transfer, epoch: int) -> bool:
+    """Whether an epoch (from 0) trains the last layer alone."""
+    return transfer.freeze == "features" and not 0 < transfer.unfreeze_after <= epoch
+
+
+def thaw(transfer: Transfer, steps: int) -> tuple[int, float]:
+    """The step from which on all is trained, and the factor of the learning rate from then on.
+
+    `steps` are those of an epoch. (0, 1) where nothing changes.
+    """
+    if transfer.freeze == "nothing" or not transfer.unfreeze_after:
+        return 0, 1.0
+    return transfer.unfreeze_after * steps, transfer.unfrozen_lr
+
+
+def phases(transfer: Transfer, epochs: int) -> tuple[str, ...]:
+    """What is trained when, in words; nothing where all is trained from the first epoch on."""
     if transfer.freeze == "nothing":
-        return
-    thawed = 0 < transfer.unfreeze_after <= epoch
-    head = head_of(model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(thawed or name.startswith(f"{head}."))
-    model.train(thawed)
-    model.get_submodule(head).train()
+        return ()
+    kept = f"of {transfer.views} view{'s' * (transfer.views > 1)} of each example, computed once"
+    first = min(transfer.unfreeze_after or epochs, epochs)
+    said = f"transfer: {first} epochs train the last layer on features"
+    said += f" {kept}" if transfer.views else ""
+    if first < epochs:
+        said += f"; then {epochs - first} train everything, at {transfer.unfrozen_lr:g} of the rate"
+    return (said,)
 
 
 def groups(

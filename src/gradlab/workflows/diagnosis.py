@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
+from typing import Any
 
 import torch
 
-from gradlab.engine import RunFolder
+from gradlab.engine import Observer, Progress, RunFolder
 from gradlab.insight import watch
 from gradlab.tasks.base import Task
+from gradlab.text import printable
+from gradlab.words import counted
 
 
 def first_fault(task: Task, folder: RunFolder, step: int) -> str:
@@ -29,3 +33,37 @@ def first_fault(task: Task, folder: RunFolder, step: int) -> str:
             if found.first is not None:
                 return f"First of all: {found.first}."
     return "All layers were still finite."
+
+
+FLAT_SHARE, FLAT_STEPS = 0.25, 100
+"""A loss is flat for long after this share of a training, and at least so many steps."""
+FELL = 0.02
+"""Share of the first loss: one that fell by less is flat."""
+
+
+class FlatLoss(Observer):
+    """Says, once and while there is time to stop, that the training loss does not fall.
+
+    `initial` is the loss before the first step, `total` the steps of the training.
+    """
+
+    def __init__(self, initial: float, total: int, name: str) -> None:
+        self.initial, self.total, self.name = initial, total, name
+        self.lowest = initial
+        self.done = False
+
+    def stepped(self, progress: Progress, line: dict[str, Any]) -> None:
+        """Watch the loss."""
+        loss = line.get("loss")
+        if self.done or loss is None:
+            return
+        self.lowest = min(self.lowest, loss)
+        self.done = self.initial - self.lowest > FELL * abs(self.initial)
+        if not self.done and progress.step >= max(FLAT_SHARE * self.total, FLAT_STEPS):
+            self.done = True
+            said = (
+                f"warning: the training loss is flat: {self.initial:.4g} at the start, {loss:.4g} "
+                f"after {counted(progress.step, 'step')} of {self.total:,}. To stop: Ctrl-C; "
+                f"'gradlab lr {self.name}' finds a learning rate"
+            )
+            print(printable(said), file=sys.stderr)

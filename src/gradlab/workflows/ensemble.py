@@ -18,8 +18,10 @@ from gradlab.runs.ensemble import FILE, Ensemble, EnsembleRecord, load_ensemble,
 from gradlab.runs.make import learnt_from
 from gradlab.tasks import tasks
 from gradlab.tasks.supervised import Supervised
-from gradlab.workflows.train import RunOptions, begin, divide, located, resume_run
-from gradlab.workflows.verdict import warnings
+from gradlab.workflows.evidence import Evidence
+from gradlab.workflows.photos import settled
+from gradlab.workflows.train import RunOptions, begin, divide, located, resume_run, told
+from gradlab.workflows.verdict import verdict
 
 MOST = 1000
 """Members, at most."""
@@ -34,7 +36,7 @@ def train_ensemble(recipe: str | Recipe, count: int = 5, **options: Any) -> Ense
     if not 2 <= count <= MOST:
         raise UserError(f"an ensemble has at least 2 members and at most {MOST}, found {count}")
     run_options, fields = divide(options)
-    chosen = located(find(recipe, fields))
+    chosen, _ = settled(located(find(recipe, fields)))
     _check_answers(chosen)
     record = EnsembleRecord(
         members=tuple(f"member-{index}" for index in range(count)),
@@ -45,7 +47,7 @@ def train_ensemble(recipe: str | Recipe, count: int = 5, **options: Any) -> Ense
     stem = f"{chosen.name}-{Path(chosen.data.name).stem}-ensemble"
     folder = new_folder(Path(run_options.out), run_options.name, stem, record).path
     try:
-        return resume_ensemble(folder, run_options)
+        return told(resume_ensemble(folder, run_options), run_options)
     except UserError:
         _take_back(folder, record)
         raise
@@ -99,6 +101,7 @@ def _conclude(ensemble: Ensemble, test: bool) -> None:
     """Evaluate the ensemble once, and record it."""
     task = ensemble.task
     task.dataset = ensemble.dataset
+    ensemble.keep_decision()
     metrics = {}
     with task.setup.applied():
         for split in ("val", "test") if test else ("val",):
@@ -110,13 +113,22 @@ def _conclude(ensemble: Ensemble, test: bool) -> None:
     rates = [end["examples_per_second"] for end in ends if end.get("examples_per_second")]
     guessed = ends[0].get("baselines", {})
     baselines = {split: guessed[split] for split in metrics if split in guessed}
+    found = Evidence(
+        ensemble.recipe,
+        ensemble.recipe.plan.monitor or "loss",
+        metrics,
+        baselines,
+        {split: len(task.dataset.split(split)) for split in metrics},
+    )
     ensemble.folder.append(
         {
             "event": "end",
+            "decision": ensemble.decision,
+            "notes": list(task.decision.notes),
             "seconds": round(sum(end.get("seconds") or 0.0 for end in ends), 3),
             "examples_per_second": round(statistics.fmean(rates), 1) if rates else None,
             "baselines": baselines,
-            "warnings": warnings(metrics, baselines, ensemble.recipe.plan.monitor or "loss"),
+            "verdict": verdict(found),
         }
     )
 

@@ -10,7 +10,8 @@ from gradlab.runs.ensemble import is_ensemble
 from gradlab.runs.run import Run
 from gradlab.tasks.base import Own
 from gradlab.workflows.ensemble import resume_ensemble
-from gradlab.workflows.train import divide, own_splits, resume_run
+from gradlab.workflows.longer import lengthen
+from gradlab.workflows.train import divide, own_splits, resume_run, told
 
 
 def resume(path: str | os.PathLike[str], **options: Any) -> Run:
@@ -19,13 +20,15 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
     Of what is finished, only a report that is missing is written. Options are those of
     `gradlab.train` that do not change the result: `progress`, `log`, `observers`, `test`, and the
     runtime's (`device`, `precision`, `threads`), which are as in the training where they are left
-    out; `data` (and `target`, `val`, `test`), where the run learns from data held in Python that
-    are too large to be kept in it; and for a network of one's own `model`, `loss`, `optimizer`,
-    `schedule` and `metrics`, made as before. On a CPU the final weights are bit for bit those of a
-    run that was never stopped.
+    out; `epochs`, to train a run longer (so many in all: see `lengthen`), after which the test
+    split is read again, and that recorded; `data` (and `target`, `val`, `test`), where the run
+    learns from data held in Python that are too large to be kept in it; and for a network of one's
+    own `model`, `loss`, `optimizer`, `schedule` and `metrics`, made as before. On a CPU the final
+    weights are bit for bit those of a run that was never stopped.
     """
     given = {key: options.pop(key, None) for key in ("data", "target")} | own_splits(options)
     own = _own({key: options.pop(key, None) for key in Own.__dataclass_fields__})
+    epochs = options.pop("epochs", None)
     run_options, fields = divide(options)
     refused = [*fields, *({"out", "name"} & set(options))]
     if refused:
@@ -33,11 +36,17 @@ def resume(path: str | os.PathLike[str], **options: Any) -> Run:
             f"resume takes no field of the recipe (found {', '.join(refused)}): the run continues "
             "as it began; begin a new run to change it"
         )
-    return (
-        resume_ensemble(path, run_options)
-        if is_ensemble(path)
-        else resume_run(path, run_options, own, given)
-    )
+    if is_ensemble(path):
+        if epochs is not None:
+            raise UserError(f"{path} is an ensemble: train a new one with more --epochs")
+        return told(resume_ensemble(path, run_options), run_options)
+    if epochs is None:
+        return told(resume_run(path, run_options, own, given), run_options)
+    before = lengthen(path, epochs, own)
+    run = resume_run(path, run_options, own, given)
+    if run_options.test and "test" in before:
+        run.note_reading("resume --epochs", run.metrics["test"])
+    return told(run, run_options)
 
 
 def _own(parts: dict[str, Any]) -> Own | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,10 +27,13 @@ from gradlab.report import Gallery, write
 from gradlab.runs.kept import FILE, HELD, again, mark, to_keep
 from gradlab.runs.make import learnt_from, make
 from gradlab.runs.run import Run, open_run
+from gradlab.runs.showing import show_run
 from gradlab.tasks.base import Own, Task
 from gradlab.version import __version__
-from gradlab.workflows.diagnosis import first_fault
-from gradlab.workflows.verdict import warnings
+from gradlab.workflows.diagnosis import FlatLoss, first_fault
+from gradlab.workflows.evidence import beginning, evidence, network
+from gradlab.workflows.photos import settled
+from gradlab.workflows.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class RunOptions:
     test: bool = True
     keep_data: bool = True
     progress: bool = True
+    results: bool = True
+    """Whether the results are printed at the end, where the progress is."""
     log: Sequence[str] = ()
     observers: Sequence[Observer] = ()
     runtime: Runtime = field(default_factory=Runtime)
@@ -50,12 +55,12 @@ class RunOptions:
 def train(recipe: str | Recipe, **options: Any) -> Run:
     """Train a recipe and return its run, which is the folder `out/name`.
 
-    Options are those of `RunOptions` (`out`, `name`, `test`, `keep_data`, `progress`, `log`,
-    `observers`), the runtime's (`device`, `precision`, `threads`) and the recipe's fields by short or dotted name:
-    `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be arrays (x, y), or a
-    data frame with `target="COLUMN"`. The test split is read once, at the
-    end, on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)`
-    writes event files too.
+    Options are those of `RunOptions` (`out`, `name`, `test`, `keep_data`, `progress`, `results`,
+    `log`, `observers`), the runtime's (`device`, `precision`, `threads`) and the recipe's fields by
+    short or dotted name: `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be
+    arrays (x, y), or a data frame with `target="COLUMN"`. The test split is read once, at the end,
+    on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)` writes
+    event files too. `progress=False` prints nothing.
     """
     others = own_splits(options)
     run_options, fields = divide(options)
@@ -63,13 +68,13 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
         if others:
             names = ", ".join(others)
             raise UserError(f"{names}: examples of your own go with data held in Python")
-        chosen = located(find(recipe, fields))
-        return told(begin(chosen, learnt_from(chosen), None, run_options), run_options)
+        chosen, said = settled(located(find(recipe, fields)))
+        return told(begin(chosen, learnt_from(chosen), None, run_options, said), run_options)
     data = fields.pop("data")
-    chosen = located(find(recipe, {"data": "arrays", **fields}))
+    chosen, said = settled(located(find(recipe, {"data": "arrays", **fields})))
     dataset, config = dataset_of(data, chosen.data, others)
     chosen = chosen.model_copy(update={"data": config})
-    return told(begin(chosen, dataset, None, run_options), run_options)
+    return told(begin(chosen, dataset, None, run_options, said), run_options)
 
 
 def own_splits(options: dict[str, Any]) -> dict[SplitName, Any]:
@@ -82,8 +87,13 @@ def own_splits(options: dict[str, Any]) -> dict[SplitName, Any]:
     }
 
 
-def told(run: Run, run_options: RunOptions) -> Run:
+R = TypeVar("R", bound=Run)
+
+
+def told(run: R, run_options: RunOptions) -> R:
     """The run, its results printed where the progress was."""
+    if run_options.progress and run_options.results:
+        show_run(run)
     return run
 
 
@@ -118,8 +128,14 @@ def resume_run(
             return carry_out(run, task, run_options)
 
 
-def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions) -> Run:
-    """Make the task, look it over, make the run folder, train."""
+def begin(
+    recipe: Recipe,
+    dataset: Any,
+    own: Own | None,
+    run_options: RunOptions,
+    said: tuple[str, ...] = (),
+) -> Run:
+    """Make the task, look it over, make the run folder, train; `said` is noted in the run."""
     with training(recipe, dataset, run_options.runtime, own) as task:
         data = to_keep(dataset) if run_options.keep_data else None
         record = {
@@ -130,7 +146,7 @@ def begin(recipe: Recipe, dataset: Any, own: Own | None, run_options: RunOptions
             "schema": task.schema.model_dump(mode="json"),
             "runtime": task.setup.runtime.model_dump(mode="json"),
             "dataset": {**dataset.describe(), **({"kept": mark(data)} if data else {})},
-            "notes": [*dataset.notes, *task.notes, *_said(dataset, data)],
+            "notes": [*said, *dataset.notes, *task.notes, *_said(dataset, data)],
             "machine": machine(),
         }
         stem = f"{recipe.name}-{Path(dataset.name).stem}"
@@ -188,6 +204,12 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
         observers.append(Gallery(task, run.path / "samples"))
     for kind in run_options.log:
         observers.append(_logger(kind, run))
+    first = None if run.folder.has("last") else beginning(task)
+    if first is not None:
+        run.folder.append(first)
+        if run_options.progress:
+            total = task.plan.epochs * task.steps
+            observers.append(FlatLoss(first["loss"], total, run.recipe.name))
     try:
         progress = fit(task, task.plan, run.folder, observers)
     except Diverged as error:
@@ -198,7 +220,11 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
 
 def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
     """Evaluate the weights of the best epoch on each split, once, and record it."""
-    task.load_weights(run.folder.load("best")[1])
+    seen = network(task, run.history)  # of the last weights: those of the best come next
+    best, state = run.folder.load("best")
+    task.load_weights(state)
+    if decision := task.decide():
+        run.folder.save("best", best, {**state, "decision": decision})
     splits = [split for split in ("train", "val", "test") if task.has(split)]
     splits = splits if test else [split for split in splits if split != "test"]
     details = {}
@@ -217,8 +243,10 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
             "seconds": round(progress.seconds, 3),
             "examples_per_second": rate and round(rate, 1),
             "best_epoch": progress.best_epoch + 1,
+            "decision": decision,
+            "notes": list(task.decision.notes),
             "baselines": found,
-            "warnings": warnings(metrics, found, task.plan.monitor or task.monitor),
+            "verdict": verdict(evidence(task, run.history, seen, metrics, found)),
         }
     )
     run.task = task
@@ -239,6 +267,13 @@ def located(recipe: Recipe) -> Recipe:
     config, before = recipe.data, recipe.transfer
     if paths.given(config.name, "data").exists():
         config = config.model_copy(update={"name": str(Path(config.name).resolve())})
+    beside = ("val_file", "test_file")
+    whole = {
+        key: str(Path(name).expanduser().resolve())
+        for key in beside
+        if (name := getattr(config, key))
+    }
+    config = config.model_copy(update=whole)
     if (
         before.weights and paths.given(before.weights, "weights").exists()
     ):  # else published ones, by their name
@@ -267,8 +302,8 @@ def _explained(error: Diverged, run: Run, task: Task) -> UserError:
     smaller = task.recipe.optimizer.lr / 10
     return UserError(
         f"the training diverged at {error}. {where} {kept} Try a smaller learning rate "
-        f"(--optimizer.lr {smaller:.3g}), gradient clipping (--plan.clip_norm 1) or warm-up "
-        "(--schedule.warmup 1)"
+        f"(--lr {smaller:.3g}), gradient clipping (--clip-norm 1) or warm-up "
+        "(--warmup 1)"
     )
 
 

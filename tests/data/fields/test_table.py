@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,9 +32,21 @@ def column(field: Table, name: str) -> Any:
 
 
 def encoded(field: Table, rows: Frame) -> np.ndarray:
-    x = field.encode(rows)[:]
-    assert x.dtype == np.float32 and x.flags.c_contiguous and x.shape[1:] == field.shape
-    return x
+    """The inputs of all rows."""
+    kept = field.encode(rows)
+    x = kept[:]
+    assert x.dtype == np.float32 and x.flags.c_contiguous
+    assert x.shape[1:] == (sum(each.kept for each in field.columns),)
+    return inputs(field, kept)
+
+
+def inputs(field: Table, kept: Any) -> np.ndarray:
+    """What a network gets of what is kept."""
+    placed = kept.place(Placement(torch.device("cpu")))
+    x = field.batch(placed, slice(0, len(kept)), None)
+    assert x.dtype == torch.float32 and x.shape[1:] == field.shape
+    found: np.ndarray = x.numpy()
+    return found
 
 
 def written(folder: Path, text: str, name: str = "new.csv") -> Path:
@@ -65,13 +78,11 @@ def test_numbers_categories_and_missing_values() -> None:
     assert field.notes == ("2 columns become 5 inputs",)
 
 
-def test_it_is_kept_as_json_and_gathered_as_it_is() -> None:
+def test_it_is_kept_as_json_and_gathered_as_inputs() -> None:
     rows = raw(size=["1", "3"], same=["7", "7"], colour=["red", "blue"])
     field = Table().fit(rows)
     schema = Schema(inputs={"table": field})
     assert Schema.model_validate_json(schema.model_dump_json()) == schema
-    import torch
-
     placed = field.encode(rows).place(Placement(torch.device("cpu")))
     batch = field.batch(placed, torch.tensor([1, 0, 1]), None)
     assert batch.tolist() == [[1, 1, 0], [-1, 0, 1], [1, 1, 0]]
@@ -80,13 +91,13 @@ def test_it_is_kept_as_json_and_gathered_as_it_is() -> None:
 def test_a_row_is_shown_in_its_own_units() -> None:
     rows = raw(size=["1.5", None, "3"], colour=["red", "blue", None])
     field = Table().fit(rows)
-    x = encoded(field, rows)
+    x = field.encode(rows)[:]
     assert [field.show(row) for row in x] == [
         "size 1.5, colour red",
         "size missing, colour blue",
         "size 3, colour missing",
     ]
-    new = encoded(field, raw(size=["2"], colour=["green"]))
+    new = field.encode(raw(size=["2"], colour=["green"]))
     assert field.show(new[0]) == "size 2, colour other"
 
 
@@ -103,46 +114,31 @@ def test_none_is_a_category_but_a_missing_number() -> None:
     assert not column(field, "tree").missing
 
 
-def test_the_most_frequent_categories_are_kept() -> None:
-    # Place n stands n times, so places 11 to 30 are the 20 most frequent.
-    rows = raw(place=[f"p{n:02}" for n in range(1, 31) for _ in range(n)])
-    field = Table().fit(rows)
-    assert column(field, "place").categories == tuple(f"p{n}" for n in range(11, 31))
-    x = encoded(field, rows)
-    assert x[0].sum() == 0 and x[-1].sum() == 1
-
-
-def test_of_equally_frequent_categories_the_first_by_name_are_kept() -> None:
-    names = [f"k{n:02}" for n in range(24, -1, -1)] * 3
-    assert column(Table().fit(raw(k=names)), "k").categories == tuple(f"k{n:02}" for n in range(20))
-
-
 def test_columns_that_are_left_out_are_named_with_the_reason() -> None:
     n = 25
     rows = raw(
         name=[f"word{i}" for i in range(n)],
         same=["7"] * n,
         word=["x"] * n,
-        day=[f"2020-01-{i + 1:02}" for i in range(n)],
         empty=[None] * n,
         lost=["None"] * n,
         size=[str(i * i) for i in range(n)],
+        CustomerId=[str(i * i) for i in range(n)],
+        poem=[" ".join(f"w{i}{k}" for k in range(5)) for i in range(n)],
     )
     field = Table().fit(rows)
     assert [c.name for c in field.columns] == ["size"]
-    date = "a date; make columns such as year, month or weekday of it"
     assert field.left_out == (
         ("name", "25 different texts in 25 rows: it names them"),
         ("same", "it is constant"),
         ("word", "it is constant"),
-        ("day", date),
         ("empty", "it has no value"),
         ("lost", "it has no value"),
+        ("CustomerId", "25 different whole numbers in 25 rows: it names them"),
+        ("poem", "free text in which no word stands in 3 rows"),
     )
-    assert field.notes[3:] == (
-        f"day: left out ({date})",
-        "empty: left out (it has no value)",
-        "lost: left out (it has no value)",
+    assert field.notes[-2:] == (
+        "poem: left out (free text in which no word stands in 3 rows)",
         "1 columns become 1 inputs",
     )
 
@@ -180,12 +176,19 @@ def test_types_that_cannot_be_inputs_are_left_out() -> None:
         nothing=pl.Series([None] * n, dtype=pl.Null),
     )
     field = Table().fit(rows)
-    assert [c.name for c in field.columns] == ["decimal", "large", "single"]
+    assert [(c.name, c.kind) for c in field.columns] == [
+        ("when", "date"),
+        ("length", "number"),
+        ("decimal", "number"),
+        ("large", "number"),
+        ("single", "number"),
+    ]
     reasons = dict(field.left_out)
     assert reasons["list"] == "List(Int64) values cannot be inputs"
     assert reasons["bytes"] == "Binary values cannot be inputs"
     assert "Struct" in reasons["struct"] and "Object" in reasons["object"]
-    assert reasons["when"].startswith("a date") and reasons["nothing"] == "it has no value"
+    assert column(field, "length").mean == 2.5 * 86_400  # seconds
+    assert reasons["nothing"] == "it has no value"
     assert np.isfinite(encoded(field, rows)).all()
     # They do not hinder the other things that are asked of a table.
     assert len(set(rows.marks().tolist())) == n
@@ -341,8 +344,8 @@ def test_stretches_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) ->
     expected, groups = encoded(whole, rows), numbered(rows.marks())
     for cells, batch in ((1, 1), (7, 3), (50, 256)):
         monkeypatch.setattr(column_module, "CELLS", cells)
-        monkeypatch.setattr(tabular, "CELLS", cells)
-        monkeypatch.setattr(tabular, "BATCH", batch)
+        monkeypatch.setattr(tabular.column, "CELLS", cells)
+        monkeypatch.setattr(tabular.column, "BATCH", batch)
         field = Table().fit(held)
         assert field == whole
         assert np.array_equal(encoded(field, rows), expected)
@@ -404,27 +407,47 @@ ROWS = [[-1, 0, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
 def test_new_rows_are_read_like_the_old(field: Table, tmp_path: Path) -> None:
     path = written(tmp_path, "size,colour,y\n1,red,a\n 3 ,blue,b\nNA,red,a\n")
     found = field.read([path])
-    assert found.column[:].tolist() == ROWS and found.names == ("1", "2", "3")
+    assert inputs(field, found.column).tolist() == ROWS and found.names == ("1", "2", "3")
     given = [
         {"colour": "red", "size": 1, "more": []},
         {"colour": "blue", "size": np.float32(3)},
         {"colour": "red", "size": None},
     ]
     found = field.read(given)
-    assert found.column[:].tolist() == ROWS and found.names == ("1", "2", "3")
+    assert inputs(field, found.column).tolist() == ROWS and found.names == ("1", "2", "3")
     path = written(tmp_path, "colour,size\ngreen,\n")
-    assert field.read([str(path)]).column[:].tolist() == [[0, 1, 0, 0]]
+    assert inputs(field, field.read([str(path)]).column).tolist() == [[0, 1, 0, 0]]
     frame = pl.DataFrame({"colour": ["red", "blue"], "size": [1, 3]})
-    assert field.read([frame]).column[:].tolist() == ROWS[:2]
+    assert inputs(field, field.read([frame]).column).tolist() == ROWS[:2]
 
 
 def test_new_rows_of_several_kinds(field: Table, tmp_path: Path) -> None:
     csv = written(tmp_path, "size;colour\n1;red\n3;blue\n")
     tsv = written(tmp_path, "size\tcolour\n\tred\n", "new.tsv")
     found = field.read([csv, {"size": 1, "colour": "red"}, tsv])
-    assert found.column[:].tolist() == [*ROWS[:2], ROWS[0], ROWS[2]]
+    assert inputs(field, found.column).tolist() == [*ROWS[:2], ROWS[0], ROWS[2]]
     assert found.names == ("1", "2", "2", "1")
     assert found.column.notes == (f"{csv}: the columns are separated by ';'",)
+
+
+def test_rows_that_are_broken_are_skipped_with_their_places(field: Table, tmp_path: Path) -> None:
+    path = written(
+        tmp_path, 'size,colour\n1,red\nbig,red\n\n3\n3,blue\n1,red,2\n"1",\n,\n"3","a,""b"\n'
+    )
+    given = [{"size": 1}, {"size": 3, "colour": "blue"}, {"size": [1], "colour": "red"}]
+    found = field.read([path, *given])
+    assert found.names == ("1", "4", "6", "7", "3")
+    rows = [ROWS[0], ROWS[1], [-1, 0, 0, 0], [1, 0, 0, 0], ROWS[1]]
+    assert inputs(field, found.column).tolist() == rows
+    assert found.skipped == (
+        ("2", f"{path}: size is 'big', expected a number", 1),
+        ("3", f"{path}: it has 1 value, expected 2", 2),
+        ("5", f"{path}: it has 3 values, expected 2", 4),
+        ("2", "the rows given: lacks the columns colour; it has size", 7),
+        ("4", "the rows given: size is '[1]', expected a number", 9),
+    )
+    assert [table.height for table in found.tables] == [7, 3]
+    assert found.tables[0]["size"].to_list() == ["1", "big", "3", "3", "1", "1", "3"]
 
 
 def test_new_rows_that_do_not_fit(field: Table, tmp_path: Path) -> None:
@@ -436,16 +459,6 @@ def test_new_rows_that_do_not_fit(field: Table, tmp_path: Path) -> None:
         r"new\.csv lacks the columns size; it has colour, y",
         written(tmp_path, "colour,y\nred,a\n"),
     )
-    rows = [{"size": 1, "colour": "red"}, {"size": 1}]
-    refused("row 2 lacks the columns colour", *rows)
-    refused(
-        "size is 'big' in row 2: expected a number",
-        written(tmp_path, "size,colour\n1,red\nbig,red\n"),
-    )
-    refused(
-        r"rows given: size is '\[1\]' in row 2: expected a number",
-        *({"size": size, "colour": "red"} for size in (1, [1])),
-    )
     refused("at least one row")
     refused(r"absent\.csv cannot be read", tmp_path / "absent.csv")
     refused("input 1 is of the type int: expected a path of a CSV", 5)
@@ -455,7 +468,7 @@ def test_new_rows_that_do_not_fit(field: Table, tmp_path: Path) -> None:
 
 def test_numbers_where_categories_were_and_the_reverse(field: Table) -> None:
     frame = pl.DataFrame({"size": [True, None], "colour": [1, 2]})
-    assert field.read([frame]).column[:].tolist() == [[-1, 0, 0, 0], [0, 1, 0, 0]]
+    assert inputs(field, field.read([frame]).column).tolist() == [[-1, 0, 0, 0], [0, 1, 0, 0]]
 
 
 # What is said of it

@@ -207,11 +207,11 @@ def test_what_systems_leave_behind_is_ignored(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
-    extra = {"ants/list.txt": b"x", "notes.txt": b"x", "bees/a.heic": b"x", "cover.png": png()}
+    extra = {"ants/list.txt": b"x", "notes.txt": b"x", "bees/a.mp4": b"x", "cover.png": png()}
     made = read(write(tmp_path, {**plain("ants", "bees"), **extra}))
     assert made.notes == (
         "left out, in no class folder: cover.png",
-        "left out, no images: 1 .heic, 2 .txt",
+        "left out, no images: 1 .mp4, 2 .txt",
     )
 
 
@@ -270,7 +270,7 @@ def test_empty_folder(tmp_path: Path) -> None:
 
 
 def test_folder_without_images(tmp_path: Path) -> None:
-    refused(write(tmp_path, {"a/x.txt": b"x", "b/y.heic": b"x"}), "1 .heic, 1 .txt", ".png")
+    refused(write(tmp_path, {"a/x.txt": b"x", "b/y.mp4": b"x"}), "1 .mp4, 1 .txt", ".png")
 
 
 def test_images_in_no_class_folder(tmp_path: Path) -> None:
@@ -290,9 +290,40 @@ def test_one_class(tmp_path: Path) -> None:
 def test_class_folder_without_an_image(tmp_path: Path) -> None:
     write(tmp_path, plain("ants", "bees"))
     (tmp_path / "cats").mkdir()
-    refused(tmp_path, "no image in the class folder cats")
+    made = read(tmp_path)
+    assert classes(made) == ("ants", "bees") and made.left_out == {}
+    assert made.notes == ("left out, no image in the class folder: cats",)
     write(tmp_path, {"cats/x.txt": b"x"})
-    refused(tmp_path, "no image in the class folder cats")
+    assert read(tmp_path).notes[1] == "left out, no image in the class folder: cats"
+    write(tmp_path / "two", plain("ants"))
+    (tmp_path / "two" / "cats").mkdir()
+    refused(tmp_path / "two", "two classes", "found one (ants, 2 images)")
+
+
+def test_class_of_one_image_is_left_out_in_every_split(tmp_path: Path) -> None:
+    files = {
+        **plain("ants", "bees", count=12, prefix="train/"),
+        **plain("cats", count=1, prefix="train/"),
+        **plain("ants", "cats", prefix="val/"),
+    }
+    made = read(write(tmp_path, files))
+    assert classes(made) == ("ants", "bees")
+    assert {name: np.bincount(part["label"][:]).tolist() for name, part in made.parts.items()} == {
+        "train": [12, 12], "val": [2],
+    }  # fmt: skip
+    assert made.notes == (
+        "val has no image of bees",
+        "left out, classes of fewer than 2 images in train: cats (1)",
+    )
+    assert list(made.left_out) == ["train/cats/0.png", "val/cats/0.png", "val/cats/1.png"]
+    # A second one that cannot be read is as good as none.
+    made = read(write(tmp_path, {"train/cats/9.png": b"x"}))
+    assert classes(made) == ("ants", "bees") and made.notes[1] == (
+        "left out, not readable: train/cats/9.png (it is no image, or of a kind that is not read)"
+    )
+    assert made.left_out["train/cats/0.png"] == "too few images of the class cats"
+    write(tmp_path / "b", {**plain("ants"), **plain("bees", "cats", count=1)})
+    refused(tmp_path / "b", "two classes of 2 images each, found ants", "bees (1), cats (1)")
 
 
 def test_splits_of_different_classes(tmp_path: Path) -> None:
@@ -323,22 +354,36 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
     files |= {"ants/1.png": whole[: len(whole) // 2], "bees/text.jpg": b"hello"}
     message = refused(write(tmp_path, files), "2 images cannot be read", "ants/1.png", "data check")
     assert "bees/text.jpg: it is no image" in message and "bees/1.png" not in message
+    assert message.endswith("29% of all: to leave them out, give --data.unreadable any")
+
+
+def test_up_to_a_tenth_unreadable_is_left_out_unless_none_may_be(tmp_path: Path) -> None:
+    write(tmp_path, {**plain("ants", "bees", count=9), "ants/bad.png": b"x", "bees/bad.png": b"x"})
+    data = load(DataConfig(name=str(tmp_path)))
+    assert sum(data.counts.values()) == 18
+    why = "it is no image, or of a kind that is not read"
+    assert data.notes[0] == f"left out, not readable: ants/bad.png ({why}), bees/bad.png ({why})"
+    assert data.describe()["left_out"] == {"ants/bad.png": why, "bees/bad.png": why}
+    with pytest.raises(UserError, match="2 images cannot be read"):
+        read(tmp_path, unreadable="refuse")
+    (tmp_path / "ants" / "8.png").unlink()
+    refused(tmp_path, "2 images cannot be read", "11% of all")
 
 
 def test_unreadable_images_may_be_left_out(tmp_path: Path) -> None:
     write(tmp_path, {**plain("ants", "bees", count=3), "ants/1.png": b"x", "bees/4.jpg": b"x"})
-    made = read(tmp_path, unreadable="skip")
+    made = read(tmp_path, unreadable="any")
     assert made.parts["train"].ids == (
         "ants/0.png", "ants/2.png", "bees/0.png", "bees/1.png", "bees/2.png",
     )  # fmt: skip
     assert made.parts["train"]["label"][:].tolist() == [0, 0, 1, 1, 1]
     assert made.parts["train"]["image"][1, 0, 0].tolist() == [255, 0, 2]
-    assert made.notes == ("left out, not readable: ants/1.png, bees/4.jpg",)
+    assert "ants/1.png (it is no image" in made.notes[0] and "bees/4.jpg (it" in made.notes[0]
     facts, (issue,) = made.checked.facts, made.checked.issues
     assert list(facts["unreadable"]) == ["ants/1.png", "bees/4.jpg"]
     assert facts["sizes"] == {"8x8": 5} and facts["modes"] == {"RGB": 5}
     assert issue.level == "error" and "2 of 7" in issue.what and len(issue.where) == 2
-    assert load(DataConfig(name=str(tmp_path), unreadable="skip", test=0, val=0)).counts == {
+    assert load(DataConfig(name=str(tmp_path), unreadable="any", test=0, val=0)).counts == {
         "train": 5
     }
 
@@ -346,7 +391,10 @@ def test_unreadable_images_may_be_left_out(tmp_path: Path) -> None:
 def test_no_image_can_be_read(tmp_path: Path) -> None:
     write(tmp_path, {"a/1.png": b"x", "b/1.png": b"x"})
     with pytest.raises(UserError, match="2 images cannot be read"):
-        read(tmp_path, unreadable="skip")
+        read(tmp_path, unreadable="any")
+    write(tmp_path / "set", {"train/a.png": b"x", "val/b.png": png()})
+    with pytest.raises(UserError, match="1 image cannot be read"):
+        read(tmp_path / "set", unreadable="any", target_kind="none")
 
 
 def test_folder_without_permission(tmp_path: Path) -> None:
@@ -380,14 +428,14 @@ def test_linked_class_folders_are_read(tmp_path: Path) -> None:
     assert len(read(tmp_path / "set").parts["train"]) == 4
 
 
-def test_two_images_are_too_few(tmp_path: Path) -> None:
-    write(tmp_path, plain("ants", "bees", count=1))
+def test_four_images_are_too_few(tmp_path: Path) -> None:
+    write(tmp_path, plain("ants", "bees"))
     with pytest.raises(
         UserError, match=r"2 training examples \(2 different\) are too few to hold out"
     ):
         load(DataConfig(name=str(tmp_path)))
     whole = load(DataConfig(name=str(tmp_path), val=0, test=0))
-    assert whole.counts == {"train": 2}
+    assert whole.counts == {"train": 4}
 
 
 def test_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def test_cifar_jpeg_has_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("GRADLAB_DATA", str(tmp_path))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
-        for name in ("train/cat/0.jpg", "train/dog/0.jpg", "test/cat/0.jpg", "test/dog/0.jpg"):
+        for name in (
+            f"{s}/{c}/{n}.jpg" for s in ("train", "test") for c in ("cat", "dog") for n in "01"
+        ):
             jpeg = io.BytesIO()
             Image.new("RGB", (32, 32), "red").save(jpeg, "JPEG")
             member = tarfile.TarInfo(name)
@@ -123,7 +125,7 @@ def test_cifar_jpeg_has_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     made = source(DataConfig(name="cifar10"))
     assert made.name == "cifar10_jpeg"
     assert made.notes[0].startswith("CIFAR-10 (JPEG): a re-encoding")
-    assert made.parts["train"]["image"].shape == (2, 32, 32, 3)
+    assert made.parts["train"]["image"].shape == (4, 32, 32, 3)
 
     # The published file, where it is, is preferred.
     content = tar_gz({n: r.tobytes() for n, r in cifar_files(np.random.default_rng(0)).items()})

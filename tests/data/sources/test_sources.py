@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,19 @@ def test_a_name_goes_before_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert source(DataConfig(name="digits")).name == "digits"
     with pytest.raises(UserError, match="no image"):
         source(DataConfig(name="./digits"))
+
+
+def test_digits_are_those_of_scikit_learn_without_its_import() -> None:
+    from sklearn.datasets import load_digits
+
+    known, made = load_digits(), load(DataConfig(name="digits"))
+    train = datasets["digits"](DataConfig()).parts["train"]
+    assert np.array_equal(train["image"][:][..., 0], np.round(known.images * (255 / 16)))
+    assert np.array_equal(train["label"][:], known.target)
+    assert sum(map(len, made.splits.values())) == 1797
+    program = "import sys, gradlab; from gradlab.data import load; from gradlab.config import *\n"
+    program += "load(DataConfig(name='digits')); assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a.txt", "a.tar.zst", "a"])

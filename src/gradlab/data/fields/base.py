@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
@@ -19,6 +19,9 @@ from gradlab.data.augment import Draws
 from gradlab.data.columns import Column, Encoded, Rows
 from gradlab.data.fields import fields
 from gradlab.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Picture = np.ndarray
 """uint8 H W C, C 1 or 3."""
@@ -47,12 +50,26 @@ class Checked:
     issues: tuple[Issue, ...] = ()
 
 
+class Skipped(NamedTuple):
+    """A new input that cannot be read: what it is called, why, and its place (from 0)."""
+
+    name: str
+    reason: str
+    place: int
+
+
 @dataclass(frozen=True)
 class Inputs:
-    """A person's new inputs as a column, with a name for each ("" for one that has none)."""
+    """A person's new inputs as a column, with a name for each ("" for one that has none).
+
+    `skipped` are those of them that cannot be read, which are not in the column. `tables` are all
+    of them, those included, as they were given, where they are rows of tables.
+    """
 
     column: Encoded
     names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    tables: tuple[pl.DataFrame, ...] = ()
 
 
 class Field(Config):
@@ -94,7 +111,10 @@ class Field(Config):
         return column.gather(rows)
 
     def read(self, items: Sequence[Any]) -> Inputs:
-        """A person's new inputs; UserError says which one does not fit, and why."""
+        """A person's new inputs.
+
+        One that is broken (a photo, a row) is skipped; UserError for what is no such input at all.
+        """
         raise UserError(f"a {self.type} is no input that can be given")
 
     def issues(self, raw: Mapping[str, Column]) -> Checked:

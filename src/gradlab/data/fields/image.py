@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -21,12 +22,14 @@ from gradlab.data import decode
 from gradlab.data.augment import Draws, apply
 from gradlab.data.columns import Column, Dense, DenseTensor, Rows
 from gradlab.data.fields import fields
-from gradlab.data.fields.base import Checked, Field, Inputs, Picture
+from gradlab.data.fields.base import Checked, Field, Inputs, Picture, Skipped
 from gradlab.data.kinds import IMAGES, kind_of
-from gradlab.data.listing import image_paths
+from gradlab.data.listing import image_paths, in_words
 from gradlab.data.npz import given_array
 from gradlab.errors import UserError
 
+_COUNTED = 1 << 24
+"""Pixels that are counted together: bincount makes an int64 copy of them."""
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -88,6 +91,8 @@ class Image(Field):
         """Files, folders, globs, PIL images, or arrays (H W, H W C, or N of them; uint8, 0..255,
         or floats 0..1), brought to this size and number of channels.
 
+        Files and pictures that cannot be decoded are skipped; UserError for what is no picture.
+
         >>> field = Image(height=8, width=8, channels=1)
         >>> field.read([np.zeros((28, 28), np.uint8)]).column.shape
         (1, 8, 8, 1)
@@ -95,24 +100,32 @@ class Image(Field):
         blocks = list(self._blocks(items))
         if not blocks:
             raise UserError("there is nothing to predict: expected at least one image")
-        notes = tuple(dict.fromkeys(note for _, _, said in blocks for note in said))
-        names = tuple(name for x, given, _ in blocks for name in given or [""] * len(x))
-        pixels = np.ascontiguousarray(np.concatenate([x for x, _, _ in blocks]))
-        return Inputs(Dense(pixels, notes=notes), names)
+        notes = tuple(dict.fromkeys(note for block in blocks for note in block.notes))
+        errors = [error for block in blocks for error in block.errors or [""] * len(block.x)]
+        names = [name for block in blocks for name in block.names or [""] * len(block.x)]
+        pixels = np.ascontiguousarray(np.concatenate([block.x for block in blocks]))
+        good = np.flatnonzero([not error for error in errors])
+        return Inputs(
+            Dense(pixels if len(good) == len(pixels) else pixels[good], notes=notes),
+            tuple(names[place] for place in good),
+            tuple(
+                Skipped(names[place], error, place) for place, error in enumerate(errors) if error
+            ),
+        )
 
-    def _blocks(
-        self, items: Sequence[Any]
-    ) -> Iterator[tuple[np.ndarray, Sequence[str], tuple[str, ...]]]:
-        """Pixels, names (none: they have none) and notes."""
+    def _blocks(self, items: Sequence[Any]) -> Iterator[_Block]:
         form, channels = (self.height, self.width), self.channels
         for kind, group in groupby(enumerate(items, 1), lambda item: _kind(item[1])):
             if kind == "path":
-                found = [path for _, given in group for path in image_files(given)]
-                files = [decode.ImageFile.at(path) for path in found]
+                named = [(given, *_files(given)) for _, given in group]
+                files = [file for _, found, _ in named for file in found]
                 x, looks = decode.decode_all(files, decode.survey(files), form, channels)
-                if any(look.error for look in looks):
-                    raise decode.unreadable("predict", looks)
-                yield x, [look.name for look in looks], decode.conversions(looks, channels)
+                left = [
+                    f"{where}: left out, no images: {in_words(o)}" for where, _, o in named if o
+                ]
+                said = decode.conversions([look for look in looks if not look.error], channels)
+                names, errors = zip(*((look.name, look.error) for look in looks), strict=True)
+                yield _Block(x, names, (*left, *said), errors)
                 continue
             for number, item in group:
                 where = f"input {number}"
@@ -122,20 +135,20 @@ class Image(Field):
                     images = _array(item, where)
                     count = images.shape[-1]
                     note = f"{where}: {count} channels, made {channels}"
-                    said = () if count == channels else (note,)
-                    yield decode.refit(images, form, channels), (), said
+                    notes = () if count == channels else (note,)
+                    yield _Block(decode.refit(images, form, channels), notes=notes)
 
-    def _picture(
-        self, item: PIL.Image.Image, where: str
-    ) -> tuple[np.ndarray, Sequence[str], tuple[str, ...]]:
+    def _picture(self, item: PIL.Image.Image, where: str) -> _Block:
+        form = (self.height, self.width)
         clear = item.has_transparency_data
         look = decode.Look(where, item.width, item.height, item.mode, transparent=clear)
         try:
             item.load()
-            x = decode.to_array(item, (self.height, self.width), self.channels)[None]
+            x = decode.to_array(item, form, self.channels)[None]
         except (OSError, ValueError) as error:
-            raise UserError(f"{where} is an image that cannot be read: {error}") from None
-        return x, (), decode.conversions([look], self.channels)
+            nothing = np.zeros((1, *form, self.channels), np.uint8)
+            return _Block(nothing, errors=(decode.reason(error),))
+        return _Block(x, notes=decode.conversions([look], self.channels))
 
     def issues(self, raw: Mapping[str, Column]) -> Checked:
         """How many pictures there are of which size and mode; photos are looked at as files."""
@@ -150,6 +163,16 @@ class Image(Field):
     def example(self) -> Tensor:
         """1 C H W."""
         return torch.zeros(1, *self.shape)
+
+
+class _Block(NamedTuple):
+    """Some new pictures: uint8 N H W C, their names (none: they have none), notes, and for each
+    why it cannot be read ("": it can; none: all of them can)."""
+
+    x: np.ndarray
+    names: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
+    errors: Sequence[str] = ()
 
 
 @lru_cache(maxsize=16)
@@ -171,9 +194,11 @@ def statistics(x: Dense) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
     levels = np.arange(256) / 255.0
     counts = np.zeros((x.shape[-1], 256), np.int64)
-    for block in x.blocks():  # bincount makes an int64 copy of what it counts
+    for block in x.blocks():
         for channel, count in enumerate(counts):
-            count += np.bincount(block[..., channel].reshape(-1), minlength=256)
+            values = block[..., channel].reshape(-1)
+            for start in range(0, len(values), _COUNTED):
+                count += np.bincount(values[start : start + _COUNTED], minlength=256)
     means = [float(np.average(levels, weights=c)) for c in counts]
     stds = [
         float(np.sqrt(np.average((levels - m) ** 2, weights=c)))
@@ -182,27 +207,42 @@ def statistics(x: Dense) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(means), tuple(std if std > 1e-8 else 1.0 for std in stds)
 
 
-def image_files(given: str | os.PathLike[str]) -> list[Path]:
+def image_files(given: str | os.PathLike[str]) -> tuple[list[Path], Counter[str]]:
     """The image files that are meant by a file, a folder (all in it) or a glob; UserError if none.
 
-    Folders and globs are sorted, and only what is named as an image is taken of them.
+    Folders and globs are sorted, and only what is named as an image is taken of them: also returned
+    is how many others there are of each kind.
     """
     path = paths.given(given, "predict")
     if path.is_dir():
-        found = image_paths(path)
+        found, others = image_paths(path)
     elif path.exists():
-        return [path]
+        return [path], Counter()
     elif glob.has_magic(str(path)):
         matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
-        found = sorted(file for file in matches if kind_of(file) == "image")
+        files = sorted(file for file in matches if not file.is_dir())
+        found = [file for file in files if kind_of(file) == "image"]
+        left = (file.suffix.lower() for file in files if kind_of(file) != "image")
+        others = Counter(suffix or "without suffix" for suffix in left)
     else:
         raise UserError(f"there is no file {path}")
     if not found:
-        raise UserError(f"{path} has no image; kinds that are read: {' '.join(IMAGES)}")
-    return found
+        there = f" (found: {in_words(others)})" if others else ""
+        raise UserError(f"{path} has no image{there}; kinds that are read: {' '.join(IMAGES)}")
+    return found, others
+
+
+def _files(given: Any) -> tuple[list[decode.ImageFile], Counter[str]]:
+    """As `image_files`, ready to be opened."""
+    if isinstance(given, decode.ImageFile):
+        return [given], Counter()
+    found, others = image_files(given)
+    return [decode.ImageFile.at(path) for path in found], others
 
 
 def _kind(item: Any) -> str:
+    if isinstance(item, decode.ImageFile):
+        return "path"
     if isinstance(item, str | os.PathLike):
         return "array" if kind_of(item) == "arrays" else "path"
     return "picture" if isinstance(item, PIL.Image.Image) else "array"

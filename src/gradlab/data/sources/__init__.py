@@ -12,8 +12,9 @@ from gradlab.config import DataConfig
 from gradlab.data.columns import Dense
 from gradlab.data.dataset import Dataset, Schema, Source, Split
 from gradlab.data.fields.image import Image
+from gradlab.data.fields.table import Table
 from gradlab.data.here import cache_folder
-from gradlab.data.kinds import ARRAYS, TABLES, archive_format, kind_of
+from gradlab.data.kinds import ARRAYS, TABLES, archive_format, kind_of, table_files
 from gradlab.data.splits import finish
 from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
@@ -49,6 +50,13 @@ def source(config: DataConfig) -> Source:
                 f"data.{key}: expected a column of a table, but {found.name} has none called "
                 f"{column!r} ({found.schema.words()}): leave --data.{key} out"
             )
+    beside = ("drop", "val_file", "test_file")
+    for key in [key for key in beside if getattr(config, key)]:
+        if not any(isinstance(field, Table) for field in found.schema.inputs.values()):
+            raise UserError(
+                f"data.{key}: expected a table, but {found.name} is none ({found.schema.words()}): "
+                f"leave --data.{key} out"
+            )
     return found
 
 
@@ -57,8 +65,8 @@ def _read(config: DataConfig) -> Source:
     if config.name in datasets:
         return _fitted(datasets[config.name](config), config)
     path = _path(config)
-    kind = kind_of(path)
-    if _holds_images(path):
+    kind = "table" if table_files(path) else kind_of(path)
+    if kind != "table" and _holds_images(path):
         from gradlab.data.sources.folders import image_source
 
         return image_source(path, config)

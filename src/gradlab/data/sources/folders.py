@@ -3,15 +3,18 @@
     PHOTOS/CLASS/photo.jpg              splits are cut off at random
     PHOTOS/train/CLASS/photo.jpg        PHOTOS/val and PHOTOS/test beside it are optional
 
-For a task that asks for no classes (`target_kind` none) the class folders may be left out.
+For a task that asks for no classes (`target_kind` none) the class folders may be left out. Images
+that cannot be read and classes of fewer than two images are left out, and named.
 
 An archive of the same (.zip, .tar, .tar.gz, .tar.xz) is read as it is.
 """
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +30,15 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.image_cache import MUCH, decoded
 from gradlab.data.kinds import IMAGES
-from gradlab.data.listing import Listing, opened
+from gradlab.data.listing import Listing, in_words, opened
 from gradlab.errors import UserError
 from gradlab.text import quoted
-from gradlab.words import shown, some
+from gradlab.words import SHOWN, shown, some
+
+MOST_UNREADABLE = 0.1
+"""A larger share of images that cannot be read is refused: they are more than a few accidents."""
+LEAST = 2
+"""Training images of a class: a single one would be learnt by heart, and never be held out."""
 
 SPLIT_FOLDERS: dict[str, SplitName] = {
     "train": "train",
@@ -47,23 +55,23 @@ def image_source(path: Path, config: DataConfig) -> Source:
     """The images in a folder or archive as a `Source`.
 
     UserError when the layout is not one of those above, when there are fewer than two classes and
-    the configuration asks for classes, and when an image cannot be read, unless
-    `config.unreadable` says that it is to be left out.
+    the configuration asks for classes, and when more images cannot be read than
+    `config.unreadable` lets pass.
     """
     seen: list[Look] = []
     parts: Parts = {}
+    left_out: dict[str, str] = {}
     with opened(path) as found:
         listing = found if path.is_dir() else _inside(found)
-        items, notes = arrange(listing, classes=config.target_kind != "none")
-        unchecked = config.target_kind == "none"
-        classes = sorted({label for split, label, _ in items if unchecked or split == "train"})
-        number = {label: k for k, label in enumerate(classes)}
+        checked = config.target_kind != "none"
+        items, notes = arrange(listing, classes=checked)
+        classes, lone = sorted({label for _, label, _ in items}), dict[str, int]()
+        named = any(classes)
         looks = survey([file for _, _, file in items])
         (height, width), channels, converted = common_form(looks, config)
         size = len(items) * height * width * channels
         if size >= MUCH:
             converted += (f"images: {len(items):,} of this size take {size / 1e9:.1f} GB",)
-        named = any(classes)
         # Each split is an array of its own, so that one can be let go without the others.
         for split in SPLITS:
             index = [i for i, item in enumerate(items) if item[0] == split]
@@ -72,20 +80,32 @@ def image_source(path: Path, config: DataConfig) -> Source:
             x, decoded_looks, said = decoded(files, chosen, (height, width), channels)
             notes = (*notes, *said)
             seen += decoded_looks
-            good = np.array([not look.error for look in decoded_looks], bool)
+            labels = [items[i][1] for i in index]
+            if split == "train" and checked:
+                classes, lone = _learnable(labels, decoded_looks)
+            number = {label: k for k, label in enumerate(classes)}
+            for look, label in zip(decoded_looks, labels, strict=True):
+                if look.error or label not in number:
+                    left_out[look.name] = look.error or f"too few images of the class {label}"
+            good = np.array([look.name not in left_out for look in decoded_looks], bool)
             if not good.any():
                 continue
             columns: dict[str, Any] = {"image": Dense(x)}
             if named:
-                labels = [number[items[i][1]] for i in index]
-                columns["label"] = Dense(np.array(labels, np.int64))
+                places = [number.get(label, -1) for label in labels]
+                columns["label"] = Dense(np.array(places, np.int64))
             whole = Split(columns, tuple(look.name for look in decoded_looks))
             parts[split] = whole if good.all() else whole.take(np.flatnonzero(good))
-    bad = [look for look in seen if look.error]
-    if "train" not in parts or (bad and config.unreadable == "refuse"):
-        raise _refusal(path, seen)
-    if bad:
-        notes = (*notes, f"left out, not readable: {some(look.name for look in bad)}")
+    notes += _said(path, seen, config, "train" in parts or any(lone.values()))
+    if lone:
+        few = some([f"{label} ({count})" for label, count in lone.items()], SHOWN)
+        what = f"classes of fewer than {LEAST} images in train: {few}"
+        if len(classes) < 2:
+            raise UserError(
+                f"{path}: classification needs at least two classes of {LEAST} images each, found "
+                f"{some(classes) or 'none'}, and {what}. Add images"
+            )
+        notes += (f"left out, {what}",)
     schema = Schema(
         inputs={"image": Image(height=height, width=width, channels=channels)},
         targets={"label": Label(classes=tuple(classes))} if named else {},
@@ -97,7 +117,36 @@ def image_source(path: Path, config: DataConfig) -> Source:
         (*notes, *converted),
         stratify="label" if named else "",
         checked=_checked(seen),
+        left_out=left_out,
     )
+
+
+def _learnable(labels: Sequence[str], looks: Sequence[Look]) -> tuple[list[str], dict[str, int]]:
+    """The classes of the training images; and those with too few that can be read: how many."""
+    counts = dict.fromkeys(sorted(set(labels)), 0)
+    for label, look in zip(labels, looks, strict=True):
+        counts[label] += not look.error
+    lone = {label: count for label, count in counts.items() if count < LEAST}
+    return [label for label in counts if label not in lone], lone
+
+
+def _said(
+    path: Path, looks: Sequence[Look], config: DataConfig, is_usable: bool
+) -> tuple[str, ...]:
+    """A note that names the images that cannot be read; UserError where they are too many, or
+    nothing is left to learn from."""
+    bad = [look for look in looks if look.error]
+    most = {"refuse": 0.0, "skip": MOST_UNREADABLE, "any": 1.0}[config.unreadable]
+    if not bad:
+        return ()
+    if len(bad) <= most * len(looks) and is_usable:
+        named = some([f"{look.name} ({look.error})" for look in bad], SHOWN)
+        return (f"left out, not readable: {named}",)
+    hint = f"Remove or replace them; `gradlab data check {path}` lists all"
+    if is_usable and len(bad) < len(looks):
+        hint += f". They are {len(bad) / len(looks):.0%} of all: to leave them out, give "
+        hint += "--data.unreadable any"
+    raise UserError(f"{unreadable(str(path), looks)}\n{hint}")
 
 
 def _checked(looks: Sequence[Look]) -> Checked:
@@ -117,9 +166,24 @@ def _checked(looks: Sequence[Look]) -> Checked:
     return Checked(facts, issues)
 
 
-def _refusal(path: Path, looks: Iterable[Look]) -> UserError:
-    error = unreadable(str(path), looks)
-    return UserError(f"{error}\nRemove or replace them; `gradlab data check {path}` lists all")
+def class_folders(path: Path) -> tuple[list[str], list[ImageFile], tuple[str, ...]]:
+    """Classes and images of a folder or archive, of any number of classes and all splits; notes.
+
+    UserError where the images lie in no class folders.
+    """
+    with opened(path) as found:
+        listing = found if path.is_dir() else _inside(found)
+        items, notes = arrange(listing, classes=False)
+        if not all(label for _, label, _ in items):
+            raise UserError(f"{path}: the images lie in no class folder. {_EXPECTED}")
+        files = [file if file.path else _held(file) for _, _, file in items]
+    return [label for _, label, _ in items], files, notes
+
+
+def _held(file: ImageFile) -> ImageFile:
+    """A file of an archive that is closed later."""
+    with file.open() as stream:
+        return ImageFile(file.name, partial(io.BytesIO, stream.read()))
 
 
 def arrange(
@@ -131,7 +195,7 @@ def arrange(
     """
     where, images = listing.where, listing.images
     if not images:
-        found = _counted(listing.others) or "nothing"
+        found = in_words(listing.others) or "nothing"
         raise UserError(
             f"{where} holds no image (found: {found}). {_EXPECTED} "
             f"Kinds that are read: {' '.join(IMAGES)}"
@@ -159,7 +223,7 @@ def arrange(
     ]
     notes = [f"left out, in no class folder: {some(stray)}"] if stray else []
     if listing.others:
-        notes.append(f"left out, no images: {_counted(listing.others)}")
+        notes.append(f"left out, no images: {in_words(listing.others)}")
     names: dict[SplitName, set[str]] = {split: set() for split in SPLITS}
     for parts in listing.folders:
         if len(parts) == depth + 1:
@@ -173,26 +237,24 @@ def arrange(
 def _check_classes(
     listing: Listing, names: dict[SplitName, set[str]], used: Counter[tuple[SplitName, str]]
 ) -> list[str]:
-    """Notes on classes that a held-out split lacks.
+    """Notes on class folders without an image, and on classes that a held-out split lacks.
 
     `names` are the classes that each split has a folder for, `used` the images of each. UserError
-    for fewer than two classes, one without images in train, one that only val or test has.
+    for fewer than two classes, and for one that only val or test has.
     """
     where = listing.where
-    if len(names["train"]) < 2:
-        only = "".join(names["train"])
+    filled = {label for label in names["train"] if used["train", label]}
+    if len(filled) < 2:
+        only = "".join(filled)
         found = f"one ({only}, {used['train', only]} images)" if only else "none"
         deeper = only and any(len(parts) > 2 for parts in listing.images)
         hint = f" If they are the folders inside {where / only}, give that." if deeper else ""
         raise UserError(
             f"{where}: classification needs at least two classes, found {found}. {_EXPECTED}{hint}"
         )
-    empty = sorted(label for label in names["train"] if not used["train", label])
-    if empty:
-        raise UserError(
-            f"{where}: no image in the class folder {some(empty)}: add images or remove the folder"
-        )
     notes = []
+    if empty := names["train"] - filled:
+        notes.append(f"left out, no image in the class folder: {some(sorted(empty), SHOWN)}")
     for split in ("val", "test"):
         labels = {label for label in names[split] if used[split, label]}
         if labels - names["train"]:
@@ -201,8 +263,8 @@ def _check_classes(
                 f"{some(sorted(labels - names['train']))}. Train has "
                 f"{some(sorted(names['train']), 10)}: name the folders alike"
             )
-        if labels and names["train"] - labels:
-            notes.append(f"{split} has no image of {some(sorted(names['train'] - labels))}")
+        if labels and filled - labels:
+            notes.append(f"{split} has no image of {some(sorted(filled - labels))}")
     return notes
 
 
@@ -235,10 +297,6 @@ def _splits(listing: Listing, least: int = 2) -> dict[str, SplitName]:
             f"{some(sorted(tops - set(found)))}: move those elsewhere. {_EXPECTED}"
         )
     return found
-
-
-def _counted(others: Counter[str]) -> str:
-    return ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
 
 
 def _inside(listing: Listing) -> Listing:

@@ -8,31 +8,31 @@ by is no input.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradlab import paths
 from gradlab.config import DataConfig
-from gradlab.data.columns import Dense, Frame, numbered
-from gradlab.data.dataset import RowNumbers, Schema, Source, Split
+from gradlab.data.columns import Dense, Frame
+from gradlab.data.dataset import Parts, RowNumbers, Schema, Source, Split, SplitName
 from gradlab.data.fields.base import Field
-from gradlab.data.fields.label import Label
-from gradlab.data.fields.number import Number
 from gradlab.data.fields.table import Table
 from gradlab.data.frames import given_frame, read_frame
+from gradlab.data.kinds import table_files
 from gradlab.data.sources import datasets
 from gradlab.data.sources.download import fetch
-from gradlab.data.tabular import LARGEST, batches, names_rows
+from gradlab.data.sources.table_splits import joined, keys_of
+from gradlab.data.sources.targets import read_target
+from gradlab.data.tabular import batches, decimal_sign
 from gradlab.errors import UnknownName, UserError, unknown
 from gradlab.words import some
 
 if TYPE_CHECKING:
     import polars as pl
-
-MOST_CLASSES = 20
-"""A target of whole numbers with more distinct values than this is a number, not a class."""
 
 
 @datasets.register("titanic")
@@ -48,8 +48,13 @@ def titanic(config: DataConfig) -> Source:
 
 
 def table_source(path: Path, config: DataConfig) -> Source:
-    """The rows of a CSV or Parquet file; UserError when `config.target` is no column of it."""
-    return frame_source(str(path), *read_frame(path), config)
+    """The rows of a CSV or Parquet file, or of a folder with one for each split.
+
+    UserError when `config.target` is no column of it.
+    """
+    files = table_files(path)
+    frame, notes = read_frame(files.pop("train", path), config.header)
+    return frame_source(str(path), frame, notes, config, files)
 
 
 def data_frame_source(data: Any, config: DataConfig) -> Source:
@@ -63,50 +68,93 @@ def asking(config: DataConfig, target: str) -> DataConfig:
 
 
 def frame_source(
-    name: str, frame: pl.DataFrame, notes: tuple[str, ...], config: DataConfig
+    name: str,
+    frame: pl.DataFrame,
+    notes: tuple[str, ...],
+    config: DataConfig,
+    files: Mapping[str, Path] = MappingProxyType({}),
 ) -> Source:
     """The rows of a frame that is clean; the columns beside target, group and time are the inputs.
 
-    UserError when there are no such columns, or nothing can be learnt from them.
+    `files` are tables of other splits that were found beside it. UserError when there are no such
+    columns, or nothing can be learnt from them.
     """
     import polars as pl
 
     target, aside = _special(name, frame, config)
-    counters = _counters(frame, {target, *aside})
+    counters = _counters(frame, {target, *aside, *config.drop})
+    hint = _header_hint(frame)
+    notes = (*notes, f"the names of the columns are numbers{hint}") if hint else notes
     said = [*notes, *(f"{column}: left out (it counts the rows)" for column in counters)]
+    said += [f"{column}: left out (as asked for)" for column in config.drop]
+    apart = {*aside, *config.drop, *counters}
+    beside = _beside(target, config, files, said)
+    whole = joined(name, frame, beside, set(frame.columns) - apart, said)
+    frame, is_train = whole.frame, whole.split == 0
     known = np.ones(frame.height, bool)
     for key in aside:
-        lost = known & frame[key].is_null().to_numpy()
+        lost = known & is_train & frame[key].is_null().to_numpy()
         if lost.any():
             said.append(f"{lost.sum()} rows without {key} left out")
         known &= ~lost
-        if not known.any():
+        if not (known & is_train).any():
             raise UserError(f"{name}: {key!r} has no value in any row that could be used")
+    inputs = pl.DataFrame([c for c in frame if c.name not in {target, *apart}])
     targets: dict[str, Field] = {}
     columns: dict[str, Any] = {}
     if target is not None and config.target_kind == "none":
         said.append(f"{target}: left out (nothing is asked for)")
     elif target is not None:
-        field, values, has, found = _read_target(name, frame[target].filter(known), config)
+        field, values, has, found = read_target(
+            name, frame[target].filter(known), config, lambda: decimal_sign(Frame(inputs))
+        )
         known[known] = has
         said += found
         targets[field.type], columns[field.type] = field, Dense(values)
-    rows = np.flatnonzero(known)
-    keys = _keys(name, frame, rows, config, said)
-    left = [c for c in frame if c.name not in {target, *aside, *counters}]
-    if not left:
-        beside = ", ".join(repr(key) for key in (target, *aside) if key is not None)
+    if not inputs.width:
+        named = ", ".join(repr(key) for key in (target, *aside) if key is not None)
         why = f" ({', '.join(counters)}: counts the rows)" if counters else ""
-        raise UserError(f"{name}: there is no column beside {beside} to learn from{why}")
-    columns["table"] = Frame(pl.DataFrame(left), None if known.all() else rows)
+        raise UserError(f"{name}: there is no column beside {named} to learn from{why}")
+    rows = np.flatnonzero(known)
+    keys = keys_of(name, frame, rows[is_train[rows]], config, said)
+    columns["table"] = Frame(inputs, None if known.all() else rows)
+    every = Split(columns, RowNumbers(whole.number[rows]))
+    parts: Parts = {}
+    for number, split in enumerate(whole.names):
+        chosen = np.flatnonzero(whole.split[rows] == number)
+        if not len(chosen):
+            raise UserError(f"{name}: there is no row of {split} that could be used")
+        parts[split] = every if len(whole.names) == 1 else every.take(chosen)
     return Source(
         name,
-        Schema(inputs={"table": Table()}, targets=targets),
-        {"train": Split(columns, RowNumbers(rows + 1))},
+        Schema(inputs={"table": Table(header=config.header)}, targets=targets),
+        parts,
         tuple(said),
         stratify="label" if "label" in targets else "",
         keys=keys,
     )
+
+
+def _beside(
+    target: str | None, config: DataConfig, files: Mapping[str, Path], said: list[str]
+) -> dict[SplitName, tuple[str, pl.DataFrame]]:
+    """The tables of other splits: those that are asked for, and those found beside."""
+    found: dict[SplitName, tuple[str, pl.DataFrame]] = {}
+    asked: dict[SplitName, str] = {"val": config.val_file, "test": config.test_file}
+    for split, given in asked.items():
+        path = paths.given(given, f"data.{split}_file") if given else files.get(split)
+        if path is None:
+            continue
+        frame, notes = read_frame(path, config.header)
+        said += [f"{path.name}: {note}" for note in notes]
+        if not given and target is not None and target not in frame.columns:
+            said.append(
+                f"{path.name}: it has no {target}, so it is no {split} split; answer it with "
+                "gradlab predict"
+            )
+            continue
+        found[split] = str(path) if given else path.name, frame
+    return found
 
 
 def _special(
@@ -129,6 +177,13 @@ def _special(
         if key is not None and key not in frame.columns:
             error = unknown(f"column of {name}:", key, frame.columns)
             raise UnknownName(f"{error}{_header_hint(frame)}")
+    for key in config.drop:
+        if key not in frame.columns:
+            raise unknown(f"column of {name}:", key, frame.columns)
+        if key in (target, *aside):
+            raise UserError(
+                f"{name}: --data.drop leaves {key!r} out, which the target or the split goes by"
+            )
     if target in aside:
         raise UserError(
             f"{name}: {target!r} is to be predicted, so the split cannot go by it: give another "
@@ -138,10 +193,17 @@ def _special(
 
 
 def _header_hint(frame: pl.DataFrame) -> str:
+    """What to do where the names of columns rather are values; "" where they are not."""
     names = [re.sub(r"_duplicated_\d+$", "", name) for name in frame.columns]
-    if not any(re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", name) for name in names):
+    if sum(bool(_NUMBER.fullmatch(name)) for name in names) <= len(names) / 2:
         return ""
-    return ". If the first line holds values, put a line of column names above it"
+    return (
+        ". If the first line holds values, add --data.header none: the columns are then column_1, "
+        f"column_2, ..., column_{frame.width}"
+    )
+
+
+_NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
 
 
 def _counters(frame: pl.DataFrame, others: set[str | None]) -> list[str]:
@@ -168,123 +230,3 @@ def _counters(frame: pl.DataFrame, others: set[str | None]) -> list[str]:
         places = kept
     names = frame.columns
     return [names[place] for place in places]
-
-
-def _read_target(
-    name: str, column: pl.Series, config: DataConfig
-) -> tuple[Field, np.ndarray, np.ndarray, tuple[str, ...]]:
-    """The field so far, the values of the rows that have one, which rows have one, and notes."""
-    import polars as pl
-
-    where, target, kind = (
-        f"{name}: the target column {column.name!r}",
-        column.name,
-        config.target_kind,
-    )
-    values = column.alias("value")
-    values = values.cast(pl.String) if column.dtype == pl.Boolean else values
-    if values.dtype == pl.String:
-        parsed = values.cast(pl.Float64, strict=False)
-        values = parsed if parsed.null_count() == values.null_count() else values
-    elif not values.dtype.is_numeric() and values.null_count() < len(values):
-        raise UserError(f"{where} holds {column.dtype} values: expected numbers or text")
-    if values.dtype != pl.String:
-        values = values.cast(pl.Float64)
-        values = values.set(~values.is_between(-LARGEST, LARGEST), None)
-    known = values.is_not_null().to_numpy()
-    values = values.drop_nulls()
-    distinct = values.unique().sort()
-    if not known.any():
-        raise UserError(f"{where} has no value in any of the {len(column)} rows")
-    if len(distinct) == 1:
-        raise UserError(
-            f"{where} is {distinct[0]!r} in every row: there is nothing to learn; "
-            "give rows of at least two classes, or another column"
-        )
-    notes: tuple[str, ...] = ()
-    if len(values) < len(column):
-        notes = (f"{len(column) - len(values)} rows without {target} left out",)
-    is_text = values.dtype == pl.String
-    if is_text and names_rows(len(distinct), len(values)):
-        raise UserError(
-            f"{where} has {len(distinct)} different texts in {len(values)} rows, such as "
-            f"{distinct[0]!r}: these are no classes"
-        )
-    if is_text and kind == "number":
-        raise UserError(
-            f"{where} holds texts such as {distinct[0]!r}, which are no numbers to predict: leave "
-            "out --data.target_kind, or correct the column"
-        )
-    whole = not is_text and bool((distinct == distinct.round()).all())
-    few = whole and len(distinct) <= MOST_CLASSES
-    if kind == "class" or (kind == "auto" and (is_text or few)):
-        classes = tuple(value if is_text else f"{value:.10g}" for value in distinct)
-        codes = values.replace_strict(distinct, range(len(distinct)), return_dtype=pl.Int64)
-        said = "texts" if is_text else "whole numbers" if whole else "numbers"
-        note = f"{target}: {len(classes)} different {said}, so classes (classification)"
-        if kind == "auto" and not is_text:
-            note += "; choose --data.target_kind number to estimate it"
-        return Label(classes=classes, column=target), codes.to_numpy(), known, (*notes, note)
-    notes += (f"{target}: {len(distinct)} different numbers, so a number (regression)",)
-    return Number(column=target), values.to_numpy().astype(np.float32), known, notes
-
-
-# What a split may go by
-
-
-def _keys(
-    name: str, frame: pl.DataFrame, rows: np.ndarray, config: DataConfig, said: list[str]
-) -> dict[str, np.ndarray]:
-    """A value of each row by which it is split."""
-    import polars as pl
-
-    keys: dict[str, np.ndarray] = {}
-    if config.group is not None:
-        keys["group"] = numbered(Frame(pl.DataFrame([frame[config.group]]), rows).marks())
-        count = len(np.unique(keys["group"]))
-        said.append(f"{config.group}: no input; each of its {count} values stays in one split")
-    if config.time is not None:
-        keys["time"] = _times(f"{name}: {config.time}", frame[config.time].gather(rows), rows + 1)
-        said.append(f"{config.time}: no input; the rows that are last by it are held out")
-    return keys
-
-
-def _times(where: str, column: pl.Series, numbers: np.ndarray) -> np.ndarray:
-    """Numbers or dates as numbers that can be sorted; UserError names the first that is neither."""
-    import polars as pl
-
-    if column.dtype.is_temporal():
-        return np.asarray(column.to_physical())
-    if not (column.dtype.is_numeric() or column.dtype == pl.String):
-        raise UserError(f"{where} holds {column.dtype} values: expected numbers or dates")
-    whole = column.dtype.is_integer() or column.dtype == pl.String
-    for kind in (pl.Int64, pl.Float64)[not whole :]:
-        parsed = column.cast(kind, strict=False)
-        parsed = parsed.fill_nan(None) if kind == pl.Float64 else parsed
-        if not parsed.null_count():
-            return np.asarray(parsed)
-    moments = [_moment(text) for text in column]
-    absent = [place for place, moment in enumerate(moments) if moment is None]
-    if not absent:
-        return np.array(moments, np.int64)
-    first = next((place for place in absent if parsed[place] is None), absent[0])
-    raise UserError(
-        f"{where} is {column[first]!r} in row {numbers[first]}: expected a number in every row, or "
-        "a date in every row, written as 2020-01-31 or 2020-01-31T14:30"
-    )
-
-
-def _moment(text: str) -> int | None:
-    """Microseconds since 1970 of an ISO date, with a time or without; None if it is none.
-
-    >>> _moment("1970-01-02"), _moment("1970-01"), _moment("1970-01-01T01:00+01:00"), _moment("2/1")
-    (86400000000, 0, 0, None)
-    """
-    try:
-        moment = datetime.fromisoformat(f"{text}-01" if re.fullmatch(r"\d{4}-\d\d", text) else text)
-    except ValueError:
-        return None
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // timedelta(microseconds=1)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,0 +1,99 @@
+"""Figures of findings: predictions against truth, reliability, bars of signed values.
+
+Drawn as those of `gradlab.drawing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradlab.drawing import THEME, label, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BARS = 20
+"""The most bars of a figure."""
+
+
+@styled
+def predictions(truth: np.ndarray, predicted: np.ndarray, what: str) -> Figure:
+    """Predictions against truths, and what is left of them over the predictions. N each."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.4, 3.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    # Of many points the places where they are dense are to be seen.
+    dots = {"s": 9, "lw": 0, "alpha": float(np.clip(60 / np.sqrt(len(truth)) / 4, 0.25, 0.8))}
+    left.scatter(truth, predicted, color=THEME["train"], **dots)
+    ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
+    left.plot(ends, ends, color=THEME["muted"], lw=1, ls="--")
+    named = label(what, 30)
+    left.set(xlabel=f"true {named}", ylabel=f"predicted {named}")
+    right.scatter(predicted, predicted - truth, color=THEME["train"], **dots)
+    right.axhline(0, color=THEME["muted"], lw=1, ls="--")
+    right.set(xlabel=f"predicted {named}", ylabel="residual (predicted less true)")
+    for axes, title in ((left, "predicted against true"), (right, "residuals")):
+        axes.set_title(title, loc="left", fontweight="bold")
+        _plain(axes)
+    return figure
+
+
+@styled
+def reliability(said: np.ndarray, found: np.ndarray, counts: np.ndarray, what: str) -> Figure:
+    """How often what is said with a probability is so, in bins; below, how often each is said.
+
+    said, found: mean probability and share in each bin, NaN in an empty one; counts of its
+    examples.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.7, 3.9), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color=THEME["muted"], lw=1, ls="--")
+    full = counts > 0
+    above.plot(said[full], found[full], color=THEME["train"], lw=1.4, marker="o", ms=4)
+    above.set(ylabel="share that is so", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    edges = np.linspace(0, 1, len(counts) + 1)
+    below.bar(
+        edges[:-1], counts, np.diff(edges), align="edge", color=THEME["train"], alpha=0.6, lw=0
+    )
+    below.set(xlabel=f"probability of {label(what, 40)}", ylabel="examples")
+    if counts.max() > 50 * max(counts[full].min(initial=1), 1):
+        below.set_yscale("log")
+    above.set_title("reliability", loc="left", fontweight="bold")
+    for axes in (above, below):
+        _plain(axes)
+    return figure
+
+
+@styled
+def bars(
+    names: Sequence[str], values: np.ndarray, deviations: np.ndarray | None, xlabel: str
+) -> Figure:
+    """A bar for each of the first names, from above; those below 0 in another colour."""
+    from matplotlib.figure import Figure
+
+    count = min(len(names), BARS)
+    figure = Figure(figsize=(6.2, 0.9 + 0.24 * count), layout="constrained")
+    axes = figure.add_subplot()
+    place, shown = np.arange(count), values[:count]
+    colours = [THEME["train" if value >= 0 else "val"] for value in shown]
+    spread = None if deviations is None else deviations[:count]
+    axes.barh(place, shown, color=colours, height=0.7, xerr=spread, ecolor=THEME["muted"])
+    axes.set_yticks(place, [label(name, 34) for name in names[:count]])
+    axes.set(ylim=(count - 0.4, -0.6), xlabel=xlabel)
+    axes.axvline(0, color=THEME["muted"], lw=0.8)
+    _plain(axes)
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
