@@ -11,7 +11,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -102,6 +102,17 @@ def typed(recipe: Recipe) -> Recipe:
             options = registry.check(choice.name, choice.options)
             changes[key] = Choice(name=choice.name, **options)
     return recipe.model_copy(update=changes)
+
+
+@runtime_checkable
+class LossTask(Protocol):
+    """A task, prepared, that lowers one loss of batches of examples step by step."""
+
+    train_loader: Loader
+    updates: Updater
+
+    def loss(self, batch: Any) -> Tensor:
+        """The loss of a batch, as it is trained on."""
 
 
 class Task(ABC):

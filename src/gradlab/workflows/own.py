@@ -69,17 +69,32 @@ def fit_own(
     others = own_splits(beside := {"val": val, "test": test})
     run_options, fields = divide({**options, **given, **beside})
     _check(module, loss, optimizer, fields)
+    recipe, dataset = prepared(
+        module, data, fields, target=target, others=others, standardise=standardise
+    )
+    own = Own(module, loss, metrics=metrics or {}, **own_parts)
+    return told(begin(recipe, dataset, own, run_options), run_options)
+
+
+def prepared(
+    module: nn.Module,
+    data: Any,
+    fields: Mapping[str, Any],
+    *,
+    target: Target = None,
+    others: Mapping[SplitName, Any] | None = None,
+    standardise: bool = False,
+) -> tuple[Recipe, Dataset]:
+    """The recipe and the dataset for a network of one's own; `fields` are changes of the recipe."""
     recipe = located(find(recipe_of(module), {"data": "arrays", **fields}))
     dataset, config, settings = own_dataset(
         module, data, recipe.data, target=target, others=others, standardise=standardise
     )
-    plan = recipe.plan
-    if settings.pop("batch_size", None) and not {"batch_size", "plan.batch_size"} & set(fields):
-        plan = plan.model_copy(update={"batch_size": data.batch_size})
+    plan, size = recipe.plan, settings.pop("batch_size", None)
+    if size and not {"batch_size", "plan.batch_size"} & set(fields):
+        plan = plan.model_copy(update={"batch_size": size})
     task = Choice(name="own", **{**recipe.task.options, **settings})
-    recipe = recipe.model_copy(update={"data": config, "task": task, "plan": plan})
-    own = Own(module, loss, metrics=metrics or {}, **own_parts)
-    return told(begin(recipe, dataset, own, run_options), run_options)
+    return recipe.model_copy(update={"data": config, "task": task, "plan": plan}), dataset
 
 
 def recipe_of(module: nn.Module, name: str = "own") -> Recipe:

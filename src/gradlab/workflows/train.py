@@ -149,7 +149,7 @@ def begin(
             "notes": [*said, *dataset.notes, *task.notes, *_said(dataset, data)],
             "machine": machine(),
         }
-        stem = f"{recipe.name}-{Path(dataset.name).stem}"
+        stem = f"{recipe.name}-{Path(dataset.name).stem}".replace(" ", "_")
         folder = RunFolder.create(Path(run_options.out), run_options.name, stem, record)
         run = Run(folder, own)
         run.dataset = dataset
