@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from gradlab import terminal
 from gradlab.cli import printing
 from gradlab.cli.options import Fields, Json, dotted
 
@@ -22,7 +23,7 @@ def data_list(*, json: Json = False) -> None:
     printing.emit(
         {"datasets": [{"name": n, "summary": said, "here": here} for n, said, here in rows]},
         json,
-        lambda: printing.table(
+        lambda: terminal.table(
             ("dataset", "what it is", "here"),
             [(name, said, "yes" if here else "downloaded at first") for name, said, here in rows],
         ),
@@ -38,7 +39,7 @@ def data_get(name: str, /, *, json: Json = False) -> None:
     printing.emit(
         {"dataset": name, "files": files},
         json,
-        lambda: printing.say("\n".join(files) or f"{name} comes with gradlab: nothing to download"),
+        lambda: terminal.say("\n".join(files) or f"{name} comes with gradlab: nothing to download"),
     )
 
 
@@ -50,7 +51,7 @@ def data_check(data: str, /, *, json: Json = False, **fields: Fields) -> None:
 
     given = {key.removeprefix("data."): value for key, value in dotted(fields).items()}
     found = check(override(DataConfig(), {"name": data, **given}, where="data"))
-    printing.emit(found.to_dict(), json, lambda: printing.say(found.text()))
+    printing.emit(found.to_dict(), json, lambda: terminal.say(found.text()))
     if any(issue.level == "error" for issue in found.issues):
         raise SystemExit(2)
 
@@ -64,4 +65,4 @@ def data_clear(*, json: Json = False) -> None:
     record = {"folder": str(cache_folder()), "removed_bytes": removed, "entries_in_use": used}
     said = f"removed {removed / 1e6:,.1f} MB from {record['folder']}"
     kept = f"; {used} in use and kept" if used else ""
-    printing.emit(record, json, lambda: printing.say(said + kept))
+    printing.emit(record, json, lambda: terminal.say(said + kept))

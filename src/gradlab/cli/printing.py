@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradlab.errors import UserError
 from gradlab.files import finite
 from gradlab.measures import measure
-from gradlab.text import one_line, printable
+from gradlab.terminal import metric, say, table
+from gradlab.text import printable
 
 if TYPE_CHECKING:
     from gradlab.runs.ensemble import Gain
@@ -51,11 +51,6 @@ def answer(
     emit(record, as_json, show)
 
 
-def say(text: str) -> None:
-    """Text as people read it, whatever names stand in it."""
-    print("\n".join(printable(line) for line in text.split("\n")))
-
-
 def stream(first: str, pieces: Iterable[str], *, silent: bool) -> str:
     """Text as it comes, after its beginning; what came, whole. Nothing is printed if `silent`."""
     came = []
@@ -77,52 +72,9 @@ def note(text: str) -> None:
 
 def print_run(run: Run, as_json: bool) -> None:
     """The summary of a training."""
+    from gradlab.runs.showing import show_run
+
     emit(run.summary, as_json, lambda: show_run(run))
-
-
-def show_run(run: Run) -> None:
-    """The metrics of each split beside the baselines, the time, and where the report is."""
-    from gradlab.runs.ensemble import HEADER, Ensemble
-
-    summary = run.summary
-    metrics: dict[str, dict[str, float]] = summary["metrics"]
-    names = list(dict.fromkeys(name for figures in metrics.values() for name in figures))
-    if names:
-        table(
-            ("", *metrics),
-            [
-                (name, *(metric(name, figures.get(name)) for figures in metrics.values()))
-                for name in names
-            ],
-        )
-    show_baselines(summary["baselines"])
-    for line in summary["notes"]:
-        say(f"note: {line}")
-    for found in summary["verdict"]:
-        say(f"verdict: {found['evidence']}. Try {found['fix']}")
-    if isinstance(run, Ensemble):
-        split = "test" if "test" in metrics else "val"
-        say(f"the {len(run.paths)} members and their ensemble on {split}:")
-        table(HEADER, [gain.cells() for gain in run.gain(split)])
-        say(f"{summary['seconds']:.1f} s; ensemble: {run.path}")
-        return
-    rate = summary["examples_per_second"]
-    speed = f", {rate:,.0f} examples/s" if rate else ""
-    say(f"{summary['seconds']:.1f} s{speed}, best epoch {summary['best_epoch']}")
-    say(f"report: {run.path / 'report.html'}")
-
-
-def show_baselines(baselines: dict[str, dict[str, dict[str, float]]]) -> None:
-    """A column for each baseline, with its figures on the split that counts."""
-    known = [name for name in ("test", "val", "train") if name in baselines]
-    split = next(iter([*known, *baselines]), "")
-    found = baselines.get(split, {})
-    names = dict.fromkeys(key for figures in found.values() for key in figures)
-    if names:
-        table(
-            (f"baselines on {split}", *found),
-            [(name, *(metric(name, row.get(name)) for row in found.values())) for name in names],
-        )
 
 
 def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[Gain]) -> None:
@@ -136,6 +88,8 @@ def show_evaluation(record: dict[str, Any], found: Evaluation, gains: Sequence[G
             ("metric", record["split"]),
             [(name, metric(name, value)) for name, value in found.metrics.items()],
         )
+    from gradlab.runs.showing import show_baselines
+
     show_baselines(record["baselines"])
     for part in found.parts:
         for shown in part.tables():
@@ -153,32 +107,6 @@ def show_answers(answers: Predictions, file: Path | None) -> None:
     )
     if file is not None:
         say(f"csv: {file}")
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows under a header; names from a person's data are not read as markup."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in header:
-        drawn.add_column(Text(one_line(name)), overflow="fold")  # wrapped, and nothing left out
-    for row in rows:
-        drawn.add_row(*(Text(one_line(str(cell))) for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=10_000)  # cut for a person's screen only: a pipe gets it all
-    try:
-        console.print(drawn)
-    except UnicodeEncodeError as error:
-        raise UserError(f"the output cannot be written in {error.encoding}: set LANG") from None
-
-
-def metric(name: str, value: float | None) -> str:
-    """A metric as people write it; empty when there is none."""
-    return "" if value is None else measure(name).text(value)
 
 
 def target(goal: dict[str, Any]) -> str:

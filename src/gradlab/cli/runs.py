@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from gradlab import terminal
 from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Json, Machine, Split
 from gradlab.errors import UserError
@@ -135,7 +136,7 @@ def list_runs(
     printing.emit(
         {"runs": [entry.to_dict() for entry in found]},
         json,
-        lambda: printing.table(HEADER, [entry.cells() for entry in found]),
+        lambda: terminal.table(HEADER, [entry.cells() for entry in found]),
     )
 
 
@@ -167,7 +168,7 @@ def remove(runs: list[Path], /, *, json: Json = False) -> None:
             kept = some(map(one_line, entry["left"]))
             printing.note(f"the folder {entry['run']} is kept, it holds other files: {kept}")
     said = "\n".join(f"removed {entry['run']} ({entry['bytes'] / 1e6:,.1f} MB)" for entry in found)
-    printing.emit({"removed": found}, json, lambda: printing.say(said))
+    printing.emit({"removed": found}, json, lambda: terminal.say(said))
 
 
 COMMANDS = (evaluate, predict)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from gradlab import terminal
 from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Fields, Json, Machine, dotted
 
@@ -49,6 +50,7 @@ def train(
         "name": name,
         "test": test,
         "log": (log,) if log else (),
+        "results": False,
         **machine.given,
     }
     run = (
@@ -79,7 +81,7 @@ def resume(
         printing.note(
             f"{run} is finished already: with --epochs N it is trained longer, for N in all"
         )
-    options = {"test": test, "log": (log,) if log else (), "epochs": epochs}
+    options = {"test": test, "log": (log,) if log else (), "epochs": epochs, "results": False}
     found = resume_run(run, **options, **machine.given)
     if was_read and test:
         printing.note(
@@ -136,7 +138,7 @@ def reproduce(
     printing.emit(
         {"recipe": recipe, "rows": [row.to_dict() for row in rows]},
         json,
-        lambda: printing.table(HEADER, [row.cells() for row in rows]),
+        lambda: terminal.table(HEADER, [row.cells() for row in rows]),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from gradlab import terminal
 from gradlab.cli import printing
 from gradlab.cli.options import Json
 
@@ -29,7 +30,7 @@ def weights_list(*, json: Json = False) -> None:
     printing.emit(
         {"weights": rows},
         json,
-        lambda: printing.table(
+        lambda: terminal.table(
             ("weights", "file", "here", "from", "digits of SHA-256 checked"),
             [
                 (
@@ -51,4 +52,4 @@ def weights_get(name: str, /, *, json: Json = False) -> None:
     from gradlab.tasks.published import get
 
     path = get(name)
-    printing.emit({"weights": name, "path": str(path)}, json, lambda: printing.say(str(path)))
+    printing.emit({"weights": name, "path": str(path)}, json, lambda: terminal.say(str(path)))

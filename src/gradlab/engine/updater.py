@@ -72,14 +72,21 @@ class Updater:
         setup: Setup,
         steps_per_epoch: int,
         again: tuple[int, float] = (0, 1.0),
+        *,
+        rule: torch.optim.Optimizer | None = None,
     ) -> None:
+        """`rule` is a person's own optimizer of these parameters, in place of the configured one.
+
+        Its learning rates are left as they are, unless a schedule is configured.
+        """
         groups = list(parameters)
         self.parameters = [value for _, named in groups for _, value in named]
         if not any(value.requires_grad for value in self.parameters):
             raise UserError("there is nothing to train: no parameter requires a gradient")
-        self.optimizer = build(groups, optimizer)
-        self.slots = slots_of(optimizer)
+        self.optimizer = build(groups, optimizer) if rule is None else rule
+        self.slots = slots_of(optimizer) if rule is None else None
         self.schedule = schedule
+        self._leaves_lr = rule is not None and schedule == ScheduleConfig()
         self.accumulate = plan.accumulate
         self.clip_norm = plan.clip_norm
         self.autocast = setup.autocast
@@ -112,6 +119,8 @@ class Updater:
         return {"loss": mean, "lr": lr, "examples": len(batch)}
 
     def _set_lr(self) -> float:
+        if self._leaves_lr:
+            return float(self.optimizer.param_groups[0]["lr"])
         border, times = self.again
         first, last, scale = (0, border, 1.0) if self.step < border else (border, self.total, times)
         scale *= factor(self.schedule, self.step - first, last - first, self.steps_per_epoch)
@@ -166,6 +175,12 @@ class Updater:
         """UserError unless the slots are of this rule and these parameters."""
         own = [value for group in self.optimizer.param_groups for value in group["params"]]
         one = torch.empty(())
+        if self.slots is None:  # of a person's own rule, which alone knows them
+            if any(index >= len(own) for index in slots):
+                raise UserError(
+                    f"the optimizer's state: expected {len(own)} parameters; {_FOREIGN}"
+                )
+            return
         for index, slot in slots.items():
             if index >= len(own) or set(slot) != set(self.slots):
                 problem = (

@@ -31,13 +31,14 @@ def preflight(
     optimizer: Optimizer | None = None,
     *,
     classes: int | None = None,
+    call: Callable[[nn.Module, Any], Any] | None = None,
 ) -> list[Finding]:
     """What is wrong with a model, a loss and an optimizer, seen on one batch.
 
     model: the plain module (not compiled, not wrapped for several processes). loss: called as
     `loss(output, y)`; a module, a torch function or any other. x, y: a batch of inputs and
     targets as in training, N ... each, on the model's device. classes: how many there are, for
-    labels 0..classes-1.
+    labels 0..classes-1. call: how the model is given x, where that is not `model(x)`.
 
     The batch passes forward and backward in training mode. No trace is left: parameters,
     gradients, buffers, modes and torch's generators are as before. Nothing is raised for what is
@@ -55,7 +56,8 @@ def preflight(
         model.train()
         with _Trace(model) as trace:
             try:
-                output = model(x.clone() if isinstance(x, Tensor) else x)
+                given = x.clone() if isinstance(x, Tensor) else x
+                output = model(given) if call is None else call(model, given)
             except Exception as error:
                 return [*findings, trace.failure(error)]
         findings += _on_input(x, trace)

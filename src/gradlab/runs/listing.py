@@ -23,7 +23,7 @@ _WRITTEN = {
     "checkpoints": (),
     "samples": ("*.png",),
     "tensorboard": ("events.out.tfevents.*",),
-    "": ("recipe.json", "metrics.jsonl", "ensemble.json", "report.html", ".lock"),
+    "": ("recipe.json", "metrics.jsonl", "ensemble.json", "report.html", "data.npz", ".lock"),
 }
 """What gradlab writes into the folder of a run, by inner folder; those of an inner one first."""
 

@@ -22,6 +22,7 @@ from gradlab.data import Dataset, Schema
 from gradlab.data.new import NewExamples, labelled, said_of, together
 from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
+from gradlab.runs.kept import HELD, kept
 from gradlab.runs.make import learnt_from, make
 from gradlab.tasks.answers import Prediction, Predictions
 from gradlab.tasks.base import Own, Task
@@ -29,8 +30,6 @@ from gradlab.tasks.evaluation import Evaluation, OnNew
 from gradlab.text import printable
 
 _NEW = "new data"
-HELD = ("arrays", "data frame")
-"""Names of datasets that are held in Python: no path leads to them."""
 
 
 class Run:
@@ -41,12 +40,15 @@ class Run:
     """
 
     def __init__(
-        self, folder: RunFolder, model: nn.Module | None = None, runtime: Runtime | None = None
+        self,
+        folder: RunFolder,
+        model: nn.Module | Own | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.folder = folder
         self.path = folder.path
         self.asked = runtime or Runtime()
-        self._own = None if model is None else Own(model)
+        self._own = Own(model) if isinstance(model, nn.Module) else model
 
     @cached_property
     def record(self) -> Record:
@@ -92,10 +94,13 @@ class Run:
     def dataset(self) -> Any:
         """What was learnt from, read again; UserError when it has changed since the training."""
         if self.recipe.data.name in HELD:
+            found = kept(self.path, self.record, self.schema)
+            if found is not None:
+                return found
             raise UserError(
-                f"{self.path} was trained on {self.recipe.data.name} held in Python, which are not "
-                "kept in the run: gradlab.resume(path, data=...) continues the training; to "
-                "predict no dataset is needed"
+                f"{self.path} was trained on data held in Python ({self.recipe.data.name}), which "
+                "are too large to be kept in the run: give them again, gradlab.load(path, data=...)"
+                " or gradlab.resume(path, data=...); to predict no dataset is needed"
             )
         return self.same(learnt_from(self.recipe))
 
@@ -252,8 +257,10 @@ class Run:
         """
         items: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         several = len(self.schema.inputs) > 1
+        if several and isinstance(inputs, tuple) and not isinstance(inputs[0], dict):
+            items = [dict(zip(self.schema.inputs, inputs, strict=False))]
         found = {
-            name: field.read([item[name] for item in items] if several else items)
+            name: field.read([_part(item, name) for item in items] if several else items)
             for name, field in self.schema.inputs.items()
         }
         read = together(found)
@@ -313,8 +320,19 @@ class Run:
 
 def open_run(
     path: str | os.PathLike[str],
-    model: nn.Module | None = None,
+    model: nn.Module | Own | None = None,
     runtime: Runtime | None = None,
 ) -> Run:
     """The run in a folder; UserError when there is none."""
     return Run(RunFolder.open(Path(path)), model, runtime)
+
+
+def _part(item: Any, name: str) -> Any:
+    """An input's part by its name; UserError where it has none."""
+    if not isinstance(item, dict) or name not in item:
+        found = ", ".join(map(str, item)) if isinstance(item, dict) else f"a {type(item).__name__}"
+        raise UserError(
+            f"the network has several inputs: expected a dictionary with {name!r} (or a tuple of "
+            f"all in order), found {found}"
+        )
+    return item[name]

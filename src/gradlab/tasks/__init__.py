@@ -12,6 +12,7 @@ tasks: Registry[Any] = Registry(
         "gradlab.tasks.classification",
         "gradlab.tasks.binary",
         "gradlab.tasks.regression",
+        "gradlab.tasks.own",
         "gradlab.tasks.dqn",
         "gradlab.tasks.autoencoder",
         "gradlab.tasks.gan",

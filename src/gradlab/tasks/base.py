@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -80,11 +80,17 @@ class TrainingPart(Protocol):
 
 @dataclass(frozen=True)
 class Own:
-    """What a person brings along instead of a registered network and the task's loss."""
+    """What a person brings along instead of a registered network and what a recipe says."""
 
     model: nn.Module
     loss: Any = None
     """(output, target) -> the mean over the batch."""
+    optimizer: Any = None
+    """An optimizer of torch, or what makes one of the parameters."""
+    schedule: Any = None
+    """A schedule of torch, or what makes one of the optimizer."""
+    metrics: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
+    """By name: (output, target) -> a number, of a whole split."""
 
 
 def typed(recipe: Recipe) -> Recipe:
@@ -98,6 +104,17 @@ def typed(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
+@runtime_checkable
+class LossTask(Protocol):
+    """A task, prepared, that lowers one loss of batches of examples step by step."""
+
+    train_loader: Loader
+    updates: Updater
+
+    def loss(self, batch: Any) -> Tensor:
+        """The loss of a batch, as it is trained on."""
+
+
 class Task(ABC):
     """One kind of problem: its loss, its training step, its metrics, its answers."""
 
@@ -106,7 +123,7 @@ class Task(ABC):
     monitor: str = "loss"
     """The val metric that chooses the best epoch."""
     metrics: tuple[type[Metric], ...] = ()
-    collectors: ClassVar[tuple[type[Collector], ...]] = ()
+    collectors: tuple[type[Collector], ...] = ()
     """What `details` adds to the metrics."""
     findings: ClassVar[tuple[Callable[[Any], Part | None], ...]] = ()
     """What it adds of the network itself, whatever the split: functions of the task."""

@@ -135,9 +135,13 @@ class ClassCounts(Metric):
         super().__init__(task)
         self.counts: Tensor | None = None
 
+    def pairs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Truth and answer of each example, class numbers."""
+        return batch[self.task.target], self.task.chosen(output)
+
     def update(self, output: Tensor, batch: Batch) -> None:
         """Count a batch, on its device."""
-        truth, answer = batch[self.task.target], self.task.chosen(output)
+        truth, answer = self.pairs(output, batch)
         if self.counts is None:
             classes = len(self.task.field.classes)
             self.counts = torch.zeros(3, classes, dtype=torch.float64, device=truth.device)
@@ -210,10 +214,15 @@ class Ranking(Metric):
         self.scores: list[np.ndarray] = []
         self.truths: list[np.ndarray] = []
 
+    def scored(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The score of each example, and whether it is positive."""
+        return self.task.log_odds(output), batch[self.task.target] == self.task.positive
+
     def update(self, output: Tensor, batch: Batch) -> None:
         """Keep the batch's scores."""
-        self.scores.append(self.task.log_odds(output).cpu().numpy())
-        self.truths.append((batch[self.task.target] == self.task.positive).cpu().numpy())
+        scores, truths = self.scored(output, batch)
+        self.scores.append(scores.cpu().numpy())
+        self.truths.append(truths.cpu().numpy())
 
     def compute(self) -> float | None:
         """None where there is one class only, or a score is not finite."""

@@ -20,7 +20,7 @@ from gradlab.tasks import tasks
 from gradlab.tasks.supervised import Supervised
 from gradlab.workflows.evidence import Evidence
 from gradlab.workflows.photos import settled
-from gradlab.workflows.train import RunOptions, begin, divide, located, resume_run
+from gradlab.workflows.train import RunOptions, begin, divide, located, resume_run, told
 from gradlab.workflows.verdict import verdict
 
 MOST = 1000
@@ -47,7 +47,7 @@ def train_ensemble(recipe: str | Recipe, count: int = 5, **options: Any) -> Ense
     stem = f"{chosen.name}-{Path(chosen.data.name).stem}-ensemble"
     folder = new_folder(Path(run_options.out), run_options.name, stem, record).path
     try:
-        return resume_ensemble(folder, run_options)
+        return told(resume_ensemble(folder, run_options), run_options)
     except UserError:
         _take_back(folder, record)
         raise

@@ -15,8 +15,7 @@ import torch
 
 from gradlab.config import Recipe
 from gradlab.insight import Health, Movement, frozen, look, moved, no_trace, sketch, unregistered
-from gradlab.tasks.base import Task
-from gradlab.tasks.supervised import Supervised
+from gradlab.tasks.base import LossTask, Task
 
 LOOKED_AT = 256
 """Examples of the batch that is passed through at the beginning and at the end."""
@@ -90,7 +89,7 @@ class Evidence:
 
 def beginning(task: Task) -> dict[str, Any] | None:
     """The line of metrics.jsonl that a training begins with; None for a task without examples."""
-    if not isinstance(task, Supervised):
+    if not isinstance(task, LossTask):
         return None
     batch = task.train_loader.spread(LOOKED_AT)
     with no_trace(task.model), torch.no_grad(), task.setup.autocast():
@@ -102,7 +101,7 @@ def beginning(task: Task) -> dict[str, Any] | None:
 def network(task: Task, lines: Sequence[Mapping[str, Any]]) -> Network | None:
     """What is to be seen in a task's network, which has the weights of the last step."""
     start = _start(lines)
-    if not isinstance(task, Supervised) or "weights" not in start:
+    if not isinstance(task, LossTask) or "weights" not in start:
         return None
     batch = task.train_loader.spread(LOOKED_AT)
 
@@ -135,7 +134,7 @@ def evidence(
     baselines: Mapping[str, Metrics],
 ) -> Evidence:
     """All that is known; `lines` are those of metrics.jsonl, `seen` is what `network` gave."""
-    supervised = isinstance(task, Supervised)
+    on_examples = isinstance(task, LossTask)
     steps = [line for line in lines if not {"event", "final"} & set(line)]
     train = [line for line in steps if line["split"] == "train" and line.get("loss") is not None]
     val = [line for line in steps if line["split"] == "val"]
@@ -145,9 +144,9 @@ def evidence(
         monitor=task.plan.monitor or task.monitor,
         metrics=metrics,
         baselines=baselines,
-        counts={name: len(task.dataset.split(name)) for name in metrics} if supervised else {},
+        counts={name: len(task.dataset.split(name)) for name in metrics} if on_examples else {},
         initial=_start(lines).get("loss"),
-        train=tuple((line["step"], line["loss"]) for line in train) if supervised else (),
+        train=tuple((line["step"], line["loss"]) for line in train) if on_examples else (),
         val={
             name: tuple((line["epoch"], line[name]) for line in val if line.get(name) is not None)
             for name in names

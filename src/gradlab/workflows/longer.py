@@ -7,9 +7,12 @@ import os
 from gradlab.engine.schedule import factor
 from gradlab.errors import UserError
 from gradlab.runs.run import Run, open_run
+from gradlab.tasks.base import Own
 
 
-def lengthen(path: str | os.PathLike[str], epochs: int) -> dict[str, dict[str, float]]:
+def lengthen(
+    path: str | os.PathLike[str], epochs: int, own: Own | None = None
+) -> dict[str, dict[str, float]]:
     """Change the plan of a run to `epochs` in all; `resume_run` then continues it, exactly.
 
     Returns the metrics that were final before.
@@ -18,7 +21,7 @@ def lengthen(path: str | os.PathLike[str], epochs: int) -> dict[str, dict[str, f
     the longer plan from here on, so that one which had fallen may rise again: the note says so.
     UserError when so many epochs are done already.
     """
-    run = open_run(path)
+    run = open_run(path, own)
     with run.folder.locked():
         progress, _ = run.folder.load("last")
         if epochs <= progress.epoch:

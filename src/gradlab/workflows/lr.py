@@ -18,16 +18,15 @@ from torch import nn
 
 from gradlab import files
 from gradlab.config import Recipe, ScheduleConfig
+from gradlab.data.given import dataset_of, is_held
 from gradlab.drawing import THEME, png, smooth, styled
 from gradlab.drawing import svg as drawn
 from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.runs.make import learnt_from
-from gradlab.tasks.base import Own
+from gradlab.tasks.base import LossTask, Own
 from gradlab.tasks.evaluation import Table
-from gradlab.tasks.supervised import Supervised
-from gradlab.workflows.given import dataset_of, is_held
-from gradlab.workflows.own import recipe_of
+from gradlab.workflows.own import prepared
 from gradlab.workflows.train import divide, located, training
 
 if TYPE_CHECKING:
@@ -134,15 +133,19 @@ def find_lr(recipe: str | Recipe | nn.Module, *, loss: Any = None, **options: An
     >>> 1e-5 < found.suggested < 1
     True
     """
-    own = Own(recipe, loss) if isinstance(recipe, nn.Module) else None
     run_options, fields = divide(options)
-    data = fields.pop("data") if is_held(fields.get("data")) else None
-    chosen = located(find(recipe_of(recipe) if isinstance(recipe, nn.Module) else recipe, fields))
-    if data is None:
-        dataset = learnt_from(chosen)
-    else:
+    own = Own(recipe, loss) if isinstance(recipe, nn.Module) else None
+    data = fields.pop("data", None)
+    if isinstance(recipe, nn.Module):
+        target, scaled = fields.pop("target", None), fields.pop("standardise", False)
+        chosen, dataset = prepared(recipe, data, fields, target=target, standardise=scaled)
+    elif is_held(data):
+        chosen = located(find(recipe, {"data": "arrays", **fields}))
         dataset, config = dataset_of(data, chosen.data)
         chosen = chosen.model_copy(update={"data": config})
+    else:
+        chosen = located(find(recipe, fields if data is None else {**fields, "data": data}))
+        dataset = learnt_from(chosen)
     tuned = chosen.optimizer.lr
     chosen = chosen.model_copy(
         update={
@@ -153,7 +156,7 @@ def find_lr(recipe: str | Recipe | nn.Module, *, loss: Any = None, **options: An
     before = None if own is None else {k: v.clone() for k, v in own.model.state_dict().items()}
     try:
         with training(chosen, dataset, run_options.runtime, own) as task:
-            if not isinstance(task, Supervised):
+            if not isinstance(task, LossTask):
                 raise UserError(
                     f"a learning rate is found for tasks with a loss on examples; "
                     f"{task.recipe.task.name!r} ({chosen.name}) has none"
@@ -174,7 +177,7 @@ def find_lr(recipe: str | Recipe | nn.Module, *, loss: Any = None, **options: An
     )
 
 
-def _raised(task: Supervised) -> tuple[np.ndarray, np.ndarray]:
+def _raised(task: Any) -> tuple[np.ndarray, np.ndarray]:
     """The rates of the steps that were taken, and the smoothed losses before them."""
     peaks = [*task.updates.peaks]
     raw: list[float] = []

@@ -123,7 +123,10 @@ def _run(recipe: Recipe, dataset: str, seed: int, out: Path, options: dict[str, 
     name = f"reproduce-{recipe.name}-{dataset}-{seed}".replace("/", "-")  # ALE/Pong-v5
     if (out / name / "recipe.json").is_file():
         return resume_run(out / name, divide(options)[0])
-    return train(recipe, **{**options, "data": dataset, "seed": seed, "out": out, "name": name})
+    return train(
+        recipe,
+        **{**options, "data": dataset, "seed": seed, "out": out, "name": name, "results": False},
+    )
 
 
 def machine_of(run: Run) -> str:

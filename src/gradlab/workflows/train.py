@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from gradlab import paths
+from gradlab import files, paths
 from gradlab.config import Recipe, Runtime, override
 from gradlab.data import Schema
+from gradlab.data.dataset import SplitName
+from gradlab.data.given import dataset_of, is_held
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
 from gradlab.engine.console import Console
 from gradlab.engine.runtime import machine
@@ -22,13 +24,14 @@ from gradlab.errors import UserError
 from gradlab.insight import refuse
 from gradlab.recipes import find
 from gradlab.report import Gallery, write
+from gradlab.runs.kept import FILE, HELD, again, mark, to_keep
 from gradlab.runs.make import learnt_from, make
 from gradlab.runs.run import Run, open_run
+from gradlab.runs.showing import show_run
 from gradlab.tasks.base import Own, Task
 from gradlab.version import __version__
 from gradlab.workflows.diagnosis import FlatLoss, first_fault
 from gradlab.workflows.evidence import beginning, evidence, network
-from gradlab.workflows.given import dataset_of, is_held
 from gradlab.workflows.photos import settled
 from gradlab.workflows.verdict import verdict
 
@@ -40,7 +43,10 @@ class RunOptions:
     out: str | os.PathLike[str] = "runs"
     name: str | None = None
     test: bool = True
+    keep_data: bool = True
     progress: bool = True
+    results: bool = True
+    """Whether the results are printed at the end, where the progress is."""
     log: Sequence[str] = ()
     observers: Sequence[Observer] = ()
     runtime: Runtime = field(default_factory=Runtime)
@@ -49,31 +55,64 @@ class RunOptions:
 def train(recipe: str | Recipe, **options: Any) -> Run:
     """Train a recipe and return its run, which is the folder `out/name`.
 
-    Options are those of `RunOptions` (`out`, `name`, `test`, `progress`, `log`, `observers`), the
-    runtime's (`device`, `precision`, `threads`) and the recipe's fields by short or dotted name:
-    `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be arrays (x, y), or a
-    data frame with `target="COLUMN"`. The test split is read once, at the
-    end, on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)`
-    writes event files too.
+    Options are those of `RunOptions` (`out`, `name`, `test`, `keep_data`, `progress`, `results`,
+    `log`, `observers`), the runtime's (`device`, `precision`, `threads`) and the recipe's fields by
+    short or dotted name: `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be
+    arrays (x, y), or a data frame with `target="COLUMN"`. The test split is read once, at the end,
+    on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)` writes
+    event files too. `progress=False` prints nothing.
     """
+    others = own_splits(options)
     run_options, fields = divide(options)
     if not is_held(fields.get("data")):
+        if others:
+            names = ", ".join(others)
+            raise UserError(f"{names}: examples of your own go with data held in Python")
         chosen, said = settled(located(find(recipe, fields)))
-        return begin(chosen, learnt_from(chosen), None, run_options, said)
+        return told(begin(chosen, learnt_from(chosen), None, run_options, said), run_options)
     data = fields.pop("data")
-    chosen, said = settled(located(find(recipe, fields)))
-    dataset, config = dataset_of(data, chosen.data)
-    return begin(chosen.model_copy(update={"data": config}), dataset, None, run_options, said)
+    chosen, said = settled(located(find(recipe, {"data": "arrays", **fields})))
+    dataset, config = dataset_of(data, chosen.data, others)
+    chosen = chosen.model_copy(update={"data": config})
+    return told(begin(chosen, dataset, None, run_options, said), run_options)
 
 
-def resume_run(path: str | os.PathLike[str], run_options: RunOptions, data: Any = None) -> Run:
+def own_splits(options: dict[str, Any]) -> dict[SplitName, Any]:
+    """Examples of one's own for val and test, taken out of the options (`test` may be a flag)."""
+    names: tuple[SplitName, ...] = ("val", "test")
+    return {
+        name: options.pop(name)
+        for name in names
+        if name in options and not isinstance(options[name], bool | None)
+    }
+
+
+R = TypeVar("R", bound=Run)
+
+
+def told(run: R, run_options: RunOptions) -> R:
+    """The run, its results printed where the progress was."""
+    if run_options.progress and run_options.results:
+        show_run(run)
+    return run
+
+
+def resume_run(
+    path: str | os.PathLike[str],
+    run_options: RunOptions,
+    own: Own | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Run:
     """Continue a run from its last checkpoint; of a finished one what is missing is written.
 
-    `data` is what it learns from, where that is held in Python.
+    `own` is the network of one's own that it trains. `given` is what it learns from (data, target,
+    val, test), where that is held in Python and not kept in the run.
     """
-    run = open_run(path)
-    if data is not None:
-        run.dataset = run.same(dataset_of(data, run.recipe.data)[0])
+    run = open_run(path, own)
+    if given and given.get("data") is not None:
+        others: Any = {"val": given.get("val"), "test": given.get("test")}
+        found = again(run.recipe, run.schema, given["data"], given.get("target"), others)
+        run.dataset = run.same(found)
     with run.folder.locked():
         if run.finished:
             if not (run.path / "report.html").is_file():
@@ -98,6 +137,7 @@ def begin(
 ) -> Run:
     """Make the task, look it over, make the run folder, train; `said` is noted in the run."""
     with training(recipe, dataset, run_options.runtime, own) as task:
+        data = to_keep(dataset) if run_options.keep_data else None
         record = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "gradlab": __version__,
@@ -105,16 +145,27 @@ def begin(
             "recipe": task.recipe.model_dump(mode="json"),
             "schema": task.schema.model_dump(mode="json"),
             "runtime": task.setup.runtime.model_dump(mode="json"),
-            "dataset": dataset.describe(),
-            "notes": [*said, *dataset.notes, *task.notes],
+            "dataset": {**dataset.describe(), **({"kept": mark(data)} if data else {})},
+            "notes": [*said, *dataset.notes, *task.notes, *_said(dataset, data)],
             "machine": machine(),
         }
-        stem = f"{recipe.name}-{Path(dataset.name).stem}"
+        stem = f"{recipe.name}-{Path(dataset.name).stem}".replace(" ", "_")
         folder = RunFolder.create(Path(run_options.out), run_options.name, stem, record)
-        run = Run(folder, own.model if own else None)
+        run = Run(folder, own)
         run.dataset = dataset
         with folder.locked():
+            if data:
+                files.write_bytes(folder.path / FILE, data)
             return carry_out(run, task, run_options)
+
+
+def _said(dataset: Any, data: bytes | None) -> tuple[str, ...]:
+    """What becomes of data held in Python."""
+    if dataset.name not in HELD:
+        return ()
+    if data is None:
+        return ("the data are not kept in the run: give them again to evaluate or to resume it",)
+    return (f"the data are kept in the run ({len(data) / 1e6:.1f} MB)",)
 
 
 @contextmanager
