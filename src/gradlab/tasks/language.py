@@ -158,11 +158,11 @@ class LanguageModeling(Task):
                 f"{self.dataset.name}: the training text has {len(split)} tokens, too few for "
                 f"windows of {self.window}: give a longer text, or a smaller --task.window"
             )
-        self.stream = self._streams(split, self.recipe.plan.batch_size, self.window)
+        self.train_loader = self._streams(split, self.recipe.plan.batch_size, self.window)
         self.memory = Memory()
         self.settle(self.steps)
         self.updates = self.updater([(1.0, list(self.model.named_parameters()))], self.steps)
-        return {"loader": self.stream, "memory": self.memory, "updater": self.updates}
+        return {"loader": self.train_loader, "memory": self.memory, "updater": self.updates}
 
     def _streams(self, split: Split, streams: int, window: int) -> StreamLoader:
         fields = {self.name: self.field}
@@ -173,14 +173,14 @@ class LanguageModeling(Task):
     @property
     def steps(self) -> int:
         """Windows in an epoch."""
-        return self.stream.steps
+        return self.train_loader.steps
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The windows of an epoch that are still to come; at its first the memory is empty."""
         self.model.train()
-        if self.stream.epoch != epoch or self.stream.index == 0:
+        if self.train_loader.epoch != epoch or self.train_loader.index == 0:
             self.memory.value = None
-        return self.stream.batches(epoch)
+        return self.train_loader.batches(epoch)
 
     def step(self, batch: Batch) -> dict[str, Any]:
         """zero_grad, loss, backward, step."""

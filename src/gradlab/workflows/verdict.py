@@ -27,7 +27,9 @@ STILL = 0.03
 """Relative change of the weights below which they have hardly moved."""
 RAN_AWAY = 5.0
 """Relative change of the weights beyond which they have run away."""
-GUESSES = frozenset({"majority class", "mean", "mean image", "random actions"})
+GUESSES = frozenset(
+    {"majority class", "mean", "mean image", "random actions", "frequency of tokens"}
+)
 """Baselines that look at no input; the others are models."""
 
 
