@@ -102,7 +102,7 @@ def test_a_data_frame_is_learnt_from_and_resumed(tmp_path):
     frame = frame.with_columns(
         kind=pl.when(pl.col("b") > 6).then(pl.lit("x")).otherwise(pl.lit("y"))
     )
-    options = {"target": "kind", "epochs": 3, "progress": False}
+    options = {"target": "kind", "epochs": 3, "progress": False, "keep_data": False}
     done = gradlab.train("mlp", data=frame, out=tmp_path, name="a", **options)
     assert done.record["dataset"]["name"] == "data frame" and done.schema.targets["label"]
     again = gradlab.load(done.path)

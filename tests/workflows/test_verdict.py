@@ -236,7 +236,7 @@ FAULTY = {
         "batch_size": 16, "lr": 3e-3, "data.val": 0.3}),
     "overfitting, regression": ("overfitting", lambda: dense(10, 1, 128, 128),
         lambda: (noise(80)[0], np.random.default_rng(5).normal(size=80)), {"epochs": 80,
-        "batch_size": 16, "lr": 3e-3, "data.val": 0.3}),
+        "batch_size": 16, "lr": 3e-3, "data.val": 0.6}),
     "wrong sign, regression": ("wrong-sign", lambda: dense(4, 1, 32), wave, {"epochs": 8,
         "batch_size": 16, "lr": 3e-3, "loss": lambda output, y: -F.mse_loss(output[:, 0], y)}),
     "stopped too early": ("underfitting", lambda: dense(64, 10, 32), digits, {"epochs": 2,

@@ -34,6 +34,8 @@ class Meaning:
     collectors: tuple[type[Collector], ...] = ()
     measured: str = "error"
     """What `wrong` measures."""
+    monitor: ClassVar[str] = "loss"
+    """The val metric that chooses the best epoch."""
 
     def __init__(self, names: tuple[str, ...] = (), scores: Scores = "scores") -> None:
         self.classes, self.scores = names, scores
@@ -84,6 +86,7 @@ class Classes(Meaning):
 
     kind: ClassVar[Kind] = "class"
     words = "a score for each class"
+    monitor = "accuracy"
     measured = "probability"
     metrics = CLASSES
     collectors = (Confused, MistakeCollector)
@@ -132,6 +135,7 @@ class YesNo(Classes):
 
     kind: ClassVar[Kind] = "yes_no"
     words = "one of two classes, yes or no"
+    monitor = "loss"
     metrics = YES_NO
 
     def interpreted(self, output: Tensor) -> Tensor:
@@ -233,13 +237,13 @@ def meaning_of(called: frozenset[str], output: Any, y: Any, field: Any) -> tuple
     if called & _BINARY and output.shape == y.shape:
         scores = "probabilities" if called & {"binary_cross_entropy"} else "scores"
         return ("yes_no" if one else "labels"), scores
-    if output.shape == y.shape and called & _NUMBERS:
+    alike = output.shape == y.shape or (one and y.numel() == len(output))
+    if alike and called & _NUMBERS:
         return "numbers", "scores"
     if called & (_BINARY | _NUMBERS):
         return "unknown", "scores"
     if isinstance(field, Label) and output.ndim == 2 and output.shape[1] > 1 and whole:
         return "class", "scores"  # a loss written by hand
-    alike = output.shape == y.shape or (one and y.numel() == len(output))
     return ("numbers" if alike and not whole else "unknown"), "scores"
 
 

@@ -43,7 +43,7 @@ _TRIED = 32
 
 @tasks.register("own")
 class OwnTask(Task):
-    """Any network with any loss; the val loss decides."""
+    """Any network with any loss; its val loss decides, or of classes the accuracy."""
 
     serves = frozenset({"init", "weights", "freeze", "augment", "updates", "accumulate", "dataset"})
     monitor = "loss"
@@ -298,6 +298,7 @@ class OwnTask(Task):
         """The loss, where it is known, what the outputs' meaning adds, and a person's own."""
         first: tuple[type[Metric], ...] = () if self.criterion is None else (LossMetric,)
         self.metrics = (*first, *self.meaning.metrics, *self.own_metrics)
+        self.monitor = self.meaning.monitor
         field = self.schema.targets[self.target]
         alone = int(torch.tensor(field.shape).prod()) == 1 or isinstance(field, Label)
         self.collectors = self.meaning.collectors if alone else ()
