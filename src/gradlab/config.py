@@ -101,6 +101,7 @@ class TokensConfig(Config):
     lower: bool = Field(False, description="make capitals small")
     minimum: int = Field(1, ge=1, le=MOST, description="a rarer token is unknown")
     most: int = Field(30_000, ge=1, le=10_000_000, description="the most frequent ones alone")
+    longest: int = Field(0, ge=0, le=MOST, description="tokens kept of each text (0: all)")
 
 
 class DataConfig(Config):
@@ -118,6 +119,7 @@ class DataConfig(Config):
     time: str | None = Field(
         None, description="a table's column by which the last examples are held out; no input"
     )
+    text: str | None = Field(None, description="a table's column of texts, the only input")
     drop: tuple[str, ...] = Field((), description="a table's columns that are no inputs: a,b")
     header: Literal["first", "none"] = Field(
         "first", description="a CSV's line of column names (none: they are column_1, column_2, ...)"

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from gradlab import paths
 
-DOWNLOADED = ("cifar10", "fashion_mnist", "mnist", "ptb", "tiny_shakespeare", "titanic")
+DOWNLOADED = (
+    "cifar10", "fashion_mnist", "imdb", "mnist", "ptb", "rt_polarity", "tiny_shakespeare",
+    "titanic",
+)  # fmt: skip
 """The named sets that are downloaded; the others are shipped with a package."""
 _FOLDERS = {"tiny_shakespeare": "tinyshakespeare"}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
@@ -93,12 +93,20 @@ class Tokens(Config):
 
     def encode(self, text: str) -> np.ndarray:
         """The numbers of a text's tokens, int32 T."""
+        return self.encoder()(text)
+
+    def encoder(self) -> Callable[[str], np.ndarray]:
+        """`encode` for many texts: the vocabulary is looked up once."""
         if self.by == "bpe":
-            numbers = _piecewise(self.pieces).encode(self._cased(text)).ids
-            return np.asarray(numbers, np.int32) + FIRST
+            pieces = _piecewise(self.pieces)
+            return lambda text: np.asarray(pieces.encode(self._cased(text)).ids, np.int32) + FIRST
         known = _numbers(self.vocabulary)
-        cut = self._cut(text)
-        return np.fromiter((known.get(token, UNKNOWN) for token in cut), np.int32, len(cut))
+
+        def encode(text: str) -> np.ndarray:
+            cut = self._cut(text)
+            return np.fromiter((known.get(token, UNKNOWN) for token in cut), np.int32, len(cut))
+
+        return encode
 
     def head(self, text: str, count: int) -> str:
         """The beginning of a text, so many characters or words of it."""

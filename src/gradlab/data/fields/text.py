@@ -83,7 +83,8 @@ class Text(_Written):
 
     def encode(self, raw: Listed) -> Ragged:
         """Numbers, ragged int32."""
-        numbers = [self.tokens.encode(text) for text in raw]
+        encode = self.tokens.encoder()
+        numbers = [encode(text) for text in raw]
         most = self.longest or None
         return Ragged.of([one[:most] for one in numbers], np.int32)
 

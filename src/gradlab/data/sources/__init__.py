@@ -27,6 +27,7 @@ datasets: Registry[Callable[[DataConfig], Source]] = Registry(
         "gradlab.data.sources.published",
         "gradlab.data.sources.tables",
         "gradlab.data.sources.texts",
+        "gradlab.data.sources.labelled_texts",
     ),
 )
 """The named sets; each entry reads its set as a `Source`."""
@@ -63,10 +64,20 @@ def source(config: DataConfig) -> Source:
 
 def _read(config: DataConfig) -> Source:
     """The named set or the data at a path."""
+    from gradlab.data.sources.labelled_texts import (
+        holds_texts,
+        text_folder_source,
+        text_table_source,
+    )
+
     if config.name in datasets:
         return _fitted(datasets[config.name](config), config)
     path = _path(config)
     kind = "table" if table_files(path) else kind_of(path)
+    if kind is None and holds_texts(path):
+        return text_folder_source(path, config)
+    if kind == "table" and config.text is not None:
+        return text_table_source(path, config)
     if kind != "table" and _holds_images(path):
         from gradlab.data.sources.folders import image_source
 

@@ -21,7 +21,8 @@ class Remote:
 
     name: str
     sha256: str
-    """In hexadecimal; only the first digits of it where its publisher gives no more."""
+    """In hexadecimal; only the first digits of it where its publisher gives no more, and `md5:`
+    with that sum where no other is known."""
     urls: tuple[str, ...]
 
 
@@ -51,13 +52,17 @@ def fetch_all(dataset: str, files: Sequence[Remote], advice: str = "") -> list[P
 
 
 def check(path: Path, sha256: str) -> None:
-    """UserError when the SHA-256 of the content of `path` does not begin with these digits."""
+    """UserError when the SHA-256 of the content of `path` does not begin with these digits.
+
+    Digits behind `md5:` are those of its MD5.
+    """
+    name, _, digits = sha256.rpartition(":")
     try:
         with paths.open_regular(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = hashlib.file_digest(file, name or "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    if not found.startswith(sha256):
+    if not found.startswith(digits):
         raise UserError(
             f"{path} is not the published file: expected SHA-256 {sha256}, found {found}. "
             "It was cut short or changed: delete it, and it is downloaded again"
@@ -72,6 +77,7 @@ def download(folder: Path, file: Remote) -> list[str]:
     """
     import pooch
 
+    name, _, digits = file.sha256.rpartition(":")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,9 +90,9 @@ def download(folder: Path, file: Remote) -> list[str]:
     def checked(url: str, output: str, pup: Any) -> None:
         pooch.HTTPDownloader()(url, output, pup)
         with Path(output).open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-        if not found.startswith(file.sha256):
-            raise ValueError(f"its hash (SHA-256) is {found}, expected {file.sha256}")
+            found = hashlib.file_digest(content, name or "sha256").hexdigest()
+        if not found.startswith(digits):
+            raise ValueError(f"its hash ({name or 'SHA-256'}) is {found}, expected {digits}")
 
     # Pooch itself knows no first digits: it is given a downloader that checks.
     pooch.get_logger().setLevel("WARNING")
