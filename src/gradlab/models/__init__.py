@@ -48,6 +48,7 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.dcgan",
         "gradlab.models.dqn",
         "gradlab.models.recurrent",
+        "gradlab.models.texts",
         "gradlab.models.tabular",
     ),
 )

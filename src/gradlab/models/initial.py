@@ -9,7 +9,7 @@ networks", https://arxiv.org/abs/1312.6120 (orthogonal).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,18 @@ def from_data(model: nn.Module, x: Tensor) -> None:
     """Let a network take initial values from training inputs, if it can (`initialise_from`)."""
     if callable(initialise := getattr(model, "initialise_from", None)):
         initialise(x)
+
+
+def from_examples(
+    model: nn.Module, examples: Callable[[], Iterable[tuple[Tensor, Tensor]]]
+) -> None:
+    """Let a network count the training split, if it does (`initialise_from_examples`).
+
+    `examples` gives all of them once.
+    """
+    if callable(initialise := getattr(model, "initialise_from_examples", None)):
+        with torch.no_grad():
+            initialise(examples())
 
 
 def apply(model: nn.Module, name: str, generator: torch.Generator | None = None) -> None:

@@ -22,6 +22,7 @@ recipes: Registry[Recipe] = Registry(
         "gradlab.recipes.autoencoders",
         "gradlab.recipes.generative",
         "gradlab.recipes.language",
+        "gradlab.recipes.texts",
     ),
 )
 """The named recipes."""

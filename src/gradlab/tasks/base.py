@@ -64,6 +64,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 """Parts of a recipe that not every task has a use for, and their fields."""
 
 _EVALUATED_VALUES = 200_000  # input values of an evaluation batch: its maps stay in the cache
+_ANY_LENGTH = 2_000  # values of an input of any length, about
 _LOOKED_AT = 1000  # examples that a network may take its initial values from
 _LOOKED_AT_VALUES = 200_000_000  # of large ones fewer: so many values in all
 
@@ -407,7 +408,8 @@ class Task(ABC):
 
     def loader_of(self, examples: Split, names: Iterable[str]) -> Loader:
         """Any examples of this schema in order, of these fields."""
-        values = sum(int(np.prod(field.shape)) for field in self.schema.inputs.values())
+        shapes = [field.shape for field in self.schema.inputs.values()]
+        values = sum(int(np.prod(shape)) or _ANY_LENGTH for shape in shapes)
         size = min(max(_EVALUATED_VALUES // max(values, 1), 16), 1024)
         fields = {name: self.schema.fields[name] for name in names}
         return Loader(examples, fields, batch_size=size, placement=self.placement)

@@ -113,6 +113,10 @@ class Supervised(Task):
             most = max(_LOOKED_AT_VALUES // max(math.prod(field.shape), 1), 2)
             looked_at = self.train_loader.spread(min(_LOOKED_AT, most))
             initial.from_data(self.model, looked_at[name])
+            batches = self.in_order("train").in_order
+            initial.from_examples(
+                self.model, lambda: ((one[name], one[self.target]) for one in batches())
+            )
         self.settle(self.steps)
         self.notes += transfer.phases(before, self.plan.epochs)
         self.updates = self.updater(transfer.groups(self.model, before), self.steps)
