@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from gradlab import terminal
 from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Fields, Json, Machine, dotted
+from gradlab.errors import UserError
 
 Log = Annotated[Literal["tensorboard"] | None, Parameter(help="write event files too")]
 Test = Annotated[bool, Parameter(help="evaluate the test split at the end")]
@@ -42,6 +43,9 @@ def train(
     from gradlab.workflows.ensemble import train_ensemble
     from gradlab.workflows.train import train as train_recipe
 
+    if recipe is None and "recipe" in fields:
+        asked = fields["recipe"]
+        raise UserError(f"--recipe is no option, it comes first: gradlab train {asked}")
     short = {"data": data, "epochs": epochs, "seed": seed, "lr": lr, "batch_size": batch_size}
     named = {key: value for key, value in short.items() if value is not None}
     chosen = find(recipe or usual(data), {**named, **dotted(fields)})
