@@ -14,6 +14,7 @@ from gradlab.errors import UserError
 
 Log = Annotated[Literal["tensorboard"] | None, Parameter(help="write event files too")]
 Test = Annotated[bool, Parameter(help="evaluate the test split at the end")]
+Report = Annotated[bool, Parameter(help="write the page at the end")]
 
 
 def train(
@@ -29,6 +30,7 @@ def train(
     out: Annotated[Path, Parameter(help="the folder of runs")] = Path("runs"),
     name: Annotated[str | None, Parameter(help="the run's name (a fresh one)")] = None,
     test: Test = True,
+    report: Report = True,
     log: Log = None,
     ensemble: Annotated[int, Parameter(help="train so many, of seeds that follow")] = 0,
     json: Json = False,
@@ -53,6 +55,7 @@ def train(
         "out": out,
         "name": name,
         "test": test,
+        "report": report,
         "log": (log,) if log else (),
         "results": False,
         **machine.given,
@@ -72,6 +75,7 @@ def resume(
     epochs: Annotated[int | None, Parameter(help="train longer: so many in all")] = None,
     machine: Machine = NO_MACHINE,
     test: Test = True,
+    report: Report = True,
     log: Log = None,
     json: Json = False,
 ) -> None:
@@ -85,7 +89,8 @@ def resume(
         printing.note(
             f"{run} is finished already: with --epochs N it is trained longer, for N in all"
         )
-    options = {"test": test, "log": (log,) if log else (), "epochs": epochs, "results": False}
+    options: dict[str, Any] = {"test": test, "log": (log,) if log else (), "epochs": epochs}
+    options |= {"report": report, "results": False}
     found = resume_run(run, **options, **machine.given)
     if was_read and test:
         printing.note(
