@@ -61,8 +61,8 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
     `report`, `log`, `observers`), the runtime's (`device`, `precision`, `threads`) and the recipe's
     fields by short or dotted name: `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data`
     may also be arrays (x, y), or a data frame with `target="COLUMN"`. The test split is read once,
-    at the end, on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)` writes
-    event files too. `progress=False` prints nothing.
+    at the end, on the weights of the best epoch; `test=False` leaves it out.
+    `log=("tensorboard",)` writes event files too. `progress=False` prints nothing.
     """
     others = own_splits(options)
     run_options, fields = divide(options)
