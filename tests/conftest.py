@@ -16,6 +16,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _pages_only_where_asked() -> None:
+    """Drawing the page is most of a short training: in tests it is written with report=True."""
+    import inspect
+
+    from gradlab.workflows.train import RunOptions
+
+    usual = {name: p.default for name, p in inspect.signature(RunOptions).parameters.items()}
+    assert inspect.Parameter.empty not in usual.values()
+    RunOptions.__init__.__defaults__ = tuple({**usual, "report": False}.values())
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _no_photos_in_the_home() -> Iterator[None]:
     """Decoded photos are kept in a folder that goes with the tests."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -71,6 +71,8 @@ for _measure in (
     Measure("mse", "min"),
     Measure("mae", "min"),
     Measure("r2", "max"),
+    Measure("perplexity", "min"),
+    Measure("bits_per_token", "min"),
     Measure("return", "max"),
     Measure("return_std"),
     Measure("length", unit="steps"),

@@ -53,7 +53,14 @@ def whole(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp(kind)
     copied = Copied(out / "whole", out / "killed")
     return gradlab.train(
-        name, out=out, name="whole", progress=False, threads=1, observers=[copied], **fields
+        name,
+        out=out,
+        name="whole",
+        progress=False,
+        threads=1,
+        report=True,
+        observers=[copied],
+        **fields,
     )
 
 

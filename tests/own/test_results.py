@@ -13,7 +13,7 @@ SMALL = {"data": (X, Y), "threads": 1, "epochs": 2, "lr": 0.1}
 
 
 def test_the_results_are_printed_where_the_progress_is(tmp_path, capsys):
-    run = gradlab.fit(nn.Linear(3, 1), out=tmp_path, **SMALL)
+    run = gradlab.fit(nn.Linear(3, 1), out=tmp_path, report=True, **SMALL)
     out = capsys.readouterr().out
     assert all(word in out for word in ("train", "val", "test", "r2", "baselines on test"))
     assert f"report: {run.path / 'report.html'}" in out

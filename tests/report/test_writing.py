@@ -15,7 +15,7 @@ from gradlab.measures import measure
 from gradlab.report import Gallery
 from gradlab.tasks.base import Task
 
-SMALL = {"data.limit": 100, "epochs": 1, "progress": False, "threads": 1}
+SMALL = {"data.limit": 100, "epochs": 1, "progress": False, "threads": 1, "report": True}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_findings_about_test_are_shown(run):
 def test_a_page_that_is_missing_is_written_without_reading_test_again(run):
     before = run.history
     (run.path / "report.html").unlink()
-    again = gradlab.resume(run.path, progress=False)
+    again = gradlab.resume(run.path, progress=False, report=True)
     html = report(again)
     assert "Confusion matrix (val split)" in html
     assert f"<td>{measure('accuracy').text(run.metrics['test']['accuracy'])}</td>" in html

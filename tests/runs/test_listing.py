@@ -145,4 +145,4 @@ def test_links_other_folders_and_runs_in_training_are_left(tmp_path):
         return  # Windows may not make links
     with pytest.raises(gradlab.UserError, match="is no run"):
         remove(tmp_path / "link")
-    assert (run.path / "report.html").is_file()
+    assert (run.path / "recipe.json").is_file()

@@ -93,7 +93,7 @@ def test_recipe_json_alone_is_resumed_bit_for_bit(tmp_path):
 def test_a_finished_run_is_given_the_report_that_it_lacks(run, tmp_path, capsys):
     copy = shutil.copytree(run.path, tmp_path / "copy")
     before = (copy / "metrics.jsonl").read_bytes()
-    (copy / "report.html").unlink()
+    (copy / "report.html").unlink(missing_ok=True)
     (copy / ".report.html.0.part").write_text("<html>")  # the writer was killed
     main(["resume", str(copy), "--json"])
     said = capsys.readouterr()
@@ -105,7 +105,7 @@ def test_a_finished_run_is_given_the_report_that_it_lacks(run, tmp_path, capsys)
 
 def test_a_report_is_written_with_the_threads_of_the_run(run, tmp_path, monkeypatch):
     copy = shutil.copytree(run.path, tmp_path / "copy")
-    (copy / "report.html").unlink()
+    (copy / "report.html").unlink(missing_ok=True)
     used = []
     details = Task.details
 
@@ -117,7 +117,7 @@ def test_a_report_is_written_with_the_threads_of_the_run(run, tmp_path, monkeypa
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:
-        gradlab.resume(copy, progress=False)
+        gradlab.resume(copy, progress=False, report=True)
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)

@@ -47,7 +47,7 @@ def decided(rare, tmp_path_factory):
     """One that chooses temperature and threshold."""
     out = tmp_path_factory.mktemp("decided")
     fields = {"task.threshold": "f1", "task.calibrate": True}
-    return gradlab.train("logistic_regression", out=out, **rare, **SMALL, **fields)
+    return gradlab.train("logistic_regression", out=out, report=True, **rare, **SMALL, **fields)
 
 
 def recall(run):

@@ -41,7 +41,7 @@ def houses(tmp_path_factory):
 def linear(houses, tmp_path_factory):
     return gradlab.train(
         "linear_regression", data=houses, target="price", out=tmp_path_factory.mktemp("runs"),
-        **QUIET, **{"task.group_errors": "region"},
+        report=True, **QUIET, **{"task.group_errors": "region"},
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def linear(houses, tmp_path_factory):
 def logistic(tmp_path_factory):
     fields = {"task.group_errors": "mean radius"}
     out = tmp_path_factory.mktemp("logistic")
-    return gradlab.train("logistic_regression", out=out, **QUIET, **fields)
+    return gradlab.train("logistic_regression", out=out, report=True, **QUIET, **fields)
 
 
 def test_coefficients_say_what_is_predicted_in_the_units_of_the_target(linear):

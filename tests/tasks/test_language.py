@@ -36,7 +36,7 @@ def alphabet(tmp_path_factory):
         "data": str(path), "data.val": 0.2, "data.test": 0.2, "batch_size": 8, "task.window": 16,
         "model.width": 16, "epochs": 25, "lr": 2e-2, "model.dropout": 0.0,
     }  # fmt: skip
-    return gradlab.train(RECIPE, out=folder / "runs", name="abc", **fields, **QUIET)
+    return gradlab.train(RECIPE, out=folder / "runs", report=True, **fields, **QUIET)
 
 
 def test_it_learns_what_is_certain(alphabet):

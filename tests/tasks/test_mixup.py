@@ -163,7 +163,7 @@ def test_auxiliary_heads_see_both_labels():
 def test_googlenet_trains_on_mixtures(tmp_path):
     run = gradlab.train(
         "googlenet", out=tmp_path, epochs=1, batch_size=16, data="digits", **QUIET, **MIXED,
-        **{"data.limit": 32, "data.image_size": 32, "data.val": 0.01, "data.test": 0.01},
+        **{"data.limit": 16, "data.image_size": 32, "data.val": 0.01, "data.test": 0.01},
     )  # fmt: skip
     assert np.isfinite(run.metrics["val"]["loss"])
 

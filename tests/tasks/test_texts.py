@@ -71,7 +71,8 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, _registered):
-    return gradlab.train(recipe(), out=tmp_path_factory.mktemp("runs"), progress=False)
+    out = tmp_path_factory.mktemp("runs")
+    return gradlab.train(recipe(), out=out, progress=False, report=True)
 
 
 def test_it_learns_and_beats_the_baseline(run):

@@ -10,7 +10,9 @@ import gradlab
 from gradlab.engine import Observer
 
 QUIET = {"progress": False, "threads": 1}
-CONSTANT = {**QUIET, "schedule.name": "constant", "plan.batch_size": 256}
+CONSTANT = {
+    **QUIET, "schedule.name": "constant", "plan.batch_size": 256, "model.widths": (64,),
+}  # fmt: skip
 
 
 class Stopped(Exception):

@@ -10,9 +10,11 @@ from cyclopts import Parameter
 from gradlab import terminal
 from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Fields, Json, Machine, dotted
+from gradlab.errors import UserError
 
 Log = Annotated[Literal["tensorboard"] | None, Parameter(help="write event files too")]
 Test = Annotated[bool, Parameter(help="evaluate the test split at the end")]
+Report = Annotated[bool, Parameter(help="write the page at the end")]
 
 
 def train(
@@ -28,6 +30,7 @@ def train(
     out: Annotated[Path, Parameter(help="the folder of runs")] = Path("runs"),
     name: Annotated[str | None, Parameter(help="the run's name (a fresh one)")] = None,
     test: Test = True,
+    report: Report = True,
     log: Log = None,
     ensemble: Annotated[int, Parameter(help="train so many, of seeds that follow")] = 0,
     json: Json = False,
@@ -42,6 +45,9 @@ def train(
     from gradlab.workflows.ensemble import train_ensemble
     from gradlab.workflows.train import train as train_recipe
 
+    if recipe is None and "recipe" in fields:
+        asked = fields["recipe"]
+        raise UserError(f"--recipe is no option, it comes first: gradlab train {asked}")
     short = {"data": data, "epochs": epochs, "seed": seed, "lr": lr, "batch_size": batch_size}
     named = {key: value for key, value in short.items() if value is not None}
     chosen = find(recipe or usual(data), {**named, **dotted(fields)})
@@ -49,6 +55,7 @@ def train(
         "out": out,
         "name": name,
         "test": test,
+        "report": report,
         "log": (log,) if log else (),
         "results": False,
         **machine.given,
@@ -68,6 +75,7 @@ def resume(
     epochs: Annotated[int | None, Parameter(help="train longer: so many in all")] = None,
     machine: Machine = NO_MACHINE,
     test: Test = True,
+    report: Report = True,
     log: Log = None,
     json: Json = False,
 ) -> None:
@@ -81,7 +89,8 @@ def resume(
         printing.note(
             f"{run} is finished already: with --epochs N it is trained longer, for N in all"
         )
-    options = {"test": test, "log": (log,) if log else (), "epochs": epochs, "results": False}
+    options: dict[str, Any] = {"test": test, "log": (log,) if log else (), "epochs": epochs}
+    options |= {"report": report, "results": False}
     found = resume_run(run, **options, **machine.given)
     if was_read and test:
         printing.note(

@@ -43,8 +43,10 @@ class Tokens(Config):
     """A vocabulary and how text is cut into its tokens; learnt from the training split alone.
 
     >>> tokens = Tokens(by="word").learn(["It's fine.", "It's a day."])
-    >>> tokens.encode("It's a fine night.").tolist(), tokens.decode([2, 5])
-    ([2, 4, 6, 1, 3], "It's day")
+    >>> tokens.vocabulary
+    ('.', "It's", 'a', 'day', 'fine')
+    >>> tokens.encode("It's a fine night.").tolist(), tokens.decode([3, 5, 2])
+    ([3, 4, 6, 1, 2], "It's day.")
     """
 
     by: By = Described("word", description="character, word, space (split already), bpe")

@@ -314,6 +314,11 @@ class Run:
         text = escape(page.read_text(encoding="utf-8"))
         return f'<iframe srcdoc="{text}" width="100%" height="700"></iframe>'
 
+    @property
+    def has_report(self) -> bool:
+        """Whether its page has been written."""
+        return (self.path / "report.html").is_file()
+
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 

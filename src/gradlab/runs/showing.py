@@ -34,7 +34,8 @@ def show_run(run: Run) -> None:
     rate = summary["examples_per_second"]
     speed = f", {rate:,.0f} examples/s" if rate else ""
     say(f"{summary['seconds']:.1f} s{speed}, best epoch {summary['best_epoch']}")
-    say(f"report: {run.path / 'report.html'}")
+    if run.has_report:
+        say(f"report: {run.path / 'report.html'}")
 
 
 def show_baselines(baselines: dict[str, dict[str, dict[str, float]]]) -> None:

@@ -21,15 +21,11 @@ from gradlab.data.loader import Batch, Loader
 from gradlab.data.streams import StreamLoader
 from gradlab.engine.updater import evaluating
 from gradlab.errors import UserError
-from gradlab.measures import Measure, register
 from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer, Cell
 from gradlab.tasks.base import Own, Task, TrainingPart
 from gradlab.tasks.findings.writing import SurpriseCollector, sample
 from gradlab.tasks.metrics import Loss
-
-register(Measure("perplexity", "min"))
-register(Measure("bits_per_token", "min"))
 
 STREAMS = 16
 """Streams of an evaluation: each begins without a context."""

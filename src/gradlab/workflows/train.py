@@ -47,6 +47,8 @@ class RunOptions:
     progress: bool = True
     results: bool = True
     """Whether the results are printed at the end, where the progress is."""
+    report: bool = True
+    """Whether the page is written at the end; `gradlab.resume` writes one that is missing."""
     log: Sequence[str] = ()
     observers: Sequence[Observer] = ()
     runtime: Runtime = field(default_factory=Runtime)
@@ -56,11 +58,11 @@ def train(recipe: str | Recipe, **options: Any) -> Run:
     """Train a recipe and return its run, which is the folder `out/name`.
 
     Options are those of `RunOptions` (`out`, `name`, `test`, `keep_data`, `progress`, `results`,
-    `log`, `observers`), the runtime's (`device`, `precision`, `threads`) and the recipe's fields by
-    short or dotted name: `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data` may also be
-    arrays (x, y), or a data frame with `target="COLUMN"`. The test split is read once, at the end,
-    on the weights of the best epoch; `test=False` leaves it out. `log=("tensorboard",)` writes
-    event files too. `progress=False` prints nothing.
+    `report`, `log`, `observers`), the runtime's (`device`, `precision`, `threads`) and the recipe's
+    fields by short or dotted name: `data="mnist"`, `epochs=5`, `**{"optimizer.lr": 0.01}`. `data`
+    may also be arrays (x, y), or a data frame with `target="COLUMN"`. The test split is read once,
+    at the end, on the weights of the best epoch; `test=False` leaves it out.
+    `log=("tensorboard",)` writes event files too. `progress=False` prints nothing.
     """
     others = own_splits(options)
     run_options, fields = divide(options)
@@ -115,7 +117,7 @@ def resume_run(
         run.dataset = run.same(found)
     with run.folder.locked():
         if run.finished:
-            if not (run.path / "report.html").is_file():
+            if run_options.report and not run.has_report:
                 _report(run)
             return run
         runtime = run.trained_with
@@ -214,11 +216,11 @@ def carry_out(run: Run, task: Task, run_options: RunOptions) -> Run:
         progress = fit(task, task.plan, run.folder, observers)
     except Diverged as error:
         raise _explained(error, run, task) from None
-    _conclude(run, task, progress, run_options.test)
+    _conclude(run, task, progress, run_options)
     return run
 
 
-def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
+def _conclude(run: Run, task: Task, progress: Progress, run_options: RunOptions) -> None:
     """Evaluate the weights of the best epoch on each split, once, and record it."""
     seen = network(task, run.history)  # of the last weights: those of the best come next
     best, state = run.folder.load("best")
@@ -226,7 +228,8 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
     if decision := task.decide():
         run.folder.save("best", best, {**state, "decision": decision})
     splits = [split for split in ("train", "val", "test") if task.has(split)]
-    splits = splits if test else [split for split in splits if split != "test"]
+    if not run_options.test:
+        splits = [split for split in splits if split != "test"]
     details = {}
     for split in splits:
         details[split] = task.details(split)
@@ -250,7 +253,8 @@ def _conclude(run: Run, task: Task, progress: Progress, test: bool) -> None:
         }
     )
     run.task = task
-    write(run, task, details)
+    if run_options.report:
+        write(run, task, details)
 
 
 def _report(run: Run) -> None:
