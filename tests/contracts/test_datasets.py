@@ -106,6 +106,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         config = DataConfig(name=str(path), **options)
     elif request.param == "cifar10" and not (cache_folder() / "cifar10" / CIFAR10.name).is_file():
         pytest.skip("60,000 JPEGs take minutes to decode: test_published reads a few")
+    elif request.param == "imdb":
+        pytest.skip("50,000 texts take a minute: rt_polarity is read as they are")
     elif is_here(request.param):
         config = DataConfig(name=request.param, limit=LIMIT)
     else:

@@ -29,7 +29,7 @@ _PRIME = 1_000_003
 
 Grams = Annotated[int, Field(ge=1, le=9, description="words of the longest n-grams")]
 Buckets = Annotated[
-    int, Field(ge=1, le=1 << 28, description="n-grams of two words and more share so many vectors")
+    int, Field(ge=1, le=1 << 26, description="n-grams of two words and more share so many vectors")
 ]
 Width = Annotated[int, Field(ge=1, le=65536, description="numbers for each token")]
 Dropout = Annotated[float, Field(ge=0, lt=1, description="in front of the last layer")]
@@ -90,9 +90,9 @@ class NBSVM(nn.Module):
     """A linear model of which n-grams a text has, each times its log-count ratio. N T -> N K.
 
     `ratio` says how much commoner an n-gram is in a class than in all others, from the training
-    split, and is no parameter. Weights begin at 0: weights of 1, naive Bayes itself, are right on
-    every training text already, since most long n-grams stand in one text alone, and nothing more
-    is learnt.
+    split, and is no parameter. Weights begin near 0: weights of 1, naive Bayes itself, are right
+    on every training text already, since most long n-grams stand in one text alone, and nothing
+    more is learnt.
     """
 
     def __init__(self, vocabulary: int, outputs: int, *, grams: int, buckets: int) -> None:
@@ -101,7 +101,7 @@ class NBSVM(nn.Module):
         self.vocabulary = vocabulary
         columns = 1 if outputs == 2 else outputs
         size = vocabulary + buckets + 1 if grams > 1 else vocabulary
-        self.weight = nn.Parameter(torch.zeros(columns, size))
+        self.weight = nn.Parameter(torch.full((columns, size), 1e-4))
         self.bias = nn.Parameter(torch.zeros(columns))
         self.ratio: Tensor
         self.register_buffer("ratio", torch.zeros(columns, size))
@@ -168,9 +168,16 @@ class TextCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: int64 N T."""
-        x = functional.pad(x, (self.least - 1, max(self.least - x.shape[1], 0)))
+        ends = self.least - 1 + (x != PAD).sum(1)  # N: where the padding after a text begins
+        x = functional.pad(x, (self.least - 1, self.least - 1))
         embedded = self.embedding(x).transpose(1, 2)  # N E T
-        found = [conv(embedded).relu().amax(2) for conv in self.convolutions]  # N F each
+        found = []
+        for conv in self.convolutions:
+            strength = conv(embedded).relu()  # N F T
+            # Windows beyond the text depend on the longest one of the batch: they do not count.
+            starts = torch.arange(strength.shape[2], device=x.device)
+            beyond = starts[None] >= ends.clamp(min=self.least)[:, None]  # N T
+            found.append(strength.masked_fill(beyond[:, None], 0).amax(2))  # N F
         scores: Tensor = self.head(self.dropout(torch.cat(found, 1)))  # N K
         return scores
 
@@ -261,7 +268,7 @@ def text_cnn(
     width: Width = 300,
     windows: Annotated[
         tuple[Annotated[int, Field(ge=1, le=100)], ...],
-        Field(min_length=1, description="words that a filter sees, each a kind of its own"),
+        Field(min_length=1, max_length=100, description="words that a filter sees, each a kind"),
     ] = (3, 4, 5),
     filters: Annotated[int, Field(ge=1, le=65536, description="of each kind")] = 100,
     dropout: Dropout = 0.5,
