@@ -22,6 +22,7 @@ _PUBLIC = {
     "load": ("gradlab.runs", "load"),
     "features": ("gradlab.explore.features", "features"),
     "similar": ("gradlab.explore.similar", "similar"),
+    "explain": ("gradlab.explore.explain", "explain"),
     "generate": ("gradlab.explore.generate", "generate"),
     "judge": ("gradlab.explore.judge", "judge"),
     "write": ("gradlab.explore.write", "write"),
@@ -38,6 +39,7 @@ __all__ = [
     "Run",
     "UserError",
     "__version__",
+    "explain",
     "features",
     "find_lr",
     "fit",
@@ -55,6 +57,7 @@ __all__ = [
 if TYPE_CHECKING:
     from gradlab import models
     from gradlab.errors import UserError
+    from gradlab.explore.explain import explain
     from gradlab.explore.features import features
     from gradlab.explore.generate import generate
     from gradlab.explore.judge import judge

@@ -94,9 +94,11 @@ def bars(
 
 
 @styled
-def passage(pieces: Sequence[str], costs: np.ndarray, width: int) -> Figure:
-    """A text on colours: what each piece of it costs. `width`: letters of a line."""
-    from matplotlib.colors import Normalize
+def passage(pieces: Sequence[str], values: np.ndarray, width: int, title: str) -> Figure:
+    """A text on colours: a value of each piece, blue above 0 and orange below, white at 0.
+
+    `width`: letters of a line. `{}` in the title is the value that is darkest.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
@@ -112,17 +114,18 @@ def passage(pieces: Sequence[str], costs: np.ndarray, width: int) -> Figure:
             line, column = line + 1, 0
     figure = Figure(figsize=(7.4, 0.21 * (line + 2) + 0.55), layout="constrained")
     axes = figure.subplots()
-    scale = Normalize(0, float(max(np.quantile(costs, 0.98), 1e-6)))
-    for (row, start, text), cost in zip(places, costs, strict=True):
-        strength = min(float(scale(cost)), 1.0) * 0.75
-        cell = Rectangle((start, row), len(text), 0.94, lw=0, color=THEME["train"], alpha=strength)
+    most = max(float(np.quantile(np.abs(values), 0.98)), 1e-9)
+    for (row, start, text), value in zip(places, values.tolist(), strict=True):
+        colour = THEME["train" if value > 0 else "val"]
+        strength = min(abs(value) / most, 1.0) * 0.75
+        cell = Rectangle((start, row), len(text), 0.94, lw=0, color=colour, alpha=strength)
         axes.add_patch(cell)
         for offset, letter in enumerate(text):
             if letter != " ":
                 place = (start + offset + 0.5, row + 0.5)
                 axes.text(*place, letter, ha="center", va="center", fontsize=7.5)
     axes.set(xlim=(0, width), ylim=(line + 1, 0), xticks=[], yticks=[])
-    axes.set_title(f"nats a token: white 0, dark {scale.vmax:.1f} and more", loc="left", fontsize=8)
+    axes.set_title(title.format(f"{most:.2g}"), loc="left", fontsize=8)
     for side in axes.spines.values():
         side.set_visible(False)
     return figure

@@ -37,6 +37,7 @@ def asked(name: str) -> Callable[..., Any]:
 QUESTIONS: dict[str, Case] = {
     "features": Case("classification", lambda ask, run, _: ask(run), (".npz", ".parquet")),
     "similar": Case("classification", lambda ask, run, image: ask(run, image, count=3), (".png",)),
+    "explain": Case("texts", lambda ask, run, _: ask(run, "a fine happy film, not sad"), (".png",)),
     "generate": Case("gan", lambda ask, run, _: ask(run, 9), (".png", ".npz")),
     "write": Case(
         "language_model", lambda ask, run, _: ask(run, "love", length=200, top_k=3), (".txt",)
@@ -50,6 +51,17 @@ QUESTIONS: dict[str, Case] = {
 }
 
 
+TEXTS = {
+    "texts": (
+        "bag_of_ngrams",
+        {
+            "data": str(Path(__file__).parents[1] / "films"), "data.test": 0.2,
+            "model.buckets": 100, "batch_size": 8,
+        },
+    )
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """A short training of a task, done once."""
@@ -59,7 +71,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     def of(task: str, seed: int = 0, **fields: Any) -> Run:
         key = (task, seed)
         if key not in runs:
-            name, small = CASES[task]
+            name, small = {**CASES, **TEXTS}[task]
             options = {**small, "epochs": 1, "seed": seed, "progress": False, "threads": 1}
             runs[key] = gradlab.train(name, out=out, **options, **fields)
         return runs[key]

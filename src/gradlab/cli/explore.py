@@ -64,6 +64,24 @@ def similar(
     printing.answer(found, (out,), json)
 
 
+def explain(
+    run: Path,
+    text: str,
+    /,
+    *,
+    machine: Machine = NO_MACHINE,
+    out: Annotated[Path | None, Parameter(help="the text in colours: .png")] = None,
+    json: Json = False,
+) -> None:
+    """Show which words of a text (or a .txt file) move a network's answer."""
+    from gradlab.explore import explain as asked
+    from gradlab.runs import load
+
+    if out is not None:
+        asked.check_out(out)
+    printing.answer(asked.explain(load(run, runtime=machine.runtime), text), (out,), json)
+
+
 def generate(
     run: Path,
     /,
@@ -199,4 +217,4 @@ def play(
     printing.answer(found, (gif, figure), json)
 
 
-COMMANDS = (features, similar, generate, judge, latent, play)
+COMMANDS = (features, similar, explain, generate, judge, latent, play)

@@ -112,7 +112,8 @@ class Surprise(Part):
         """The passage in its colours."""
         from gradlab.figures import passage
 
-        return passage(self.passage, self.costs, _WIDTH)
+        title = "nats a token: white 0, dark {} and more"
+        return passage(self.passage, self.costs, _WIDTH, title)
 
     def words(self) -> str:
         """The passage."""
