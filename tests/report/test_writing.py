@@ -79,7 +79,7 @@ def test_a_full_disk_costs_the_page_alone(tmp_path, monkeypatch):
     run = gradlab.load(tmp_path / "a")
     assert run.finished and not (run.path / "report.html").exists()
     assert set(run.metrics) == {"train", "val"}
-    gradlab.resume(run.path, progress=False)
+    gradlab.resume(run.path, progress=False, report=True)
     assert "Worst mistakes (val split)" in report(run)
 
 

@@ -17,7 +17,7 @@ from gradlab.tasks.base import Task
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
-    return gradlab.train("softmax_regression", out=out, epochs=3, progress=False)
+    return gradlab.train("softmax_regression", out=out, epochs=3, progress=False, report=True)
 
 
 def test_a_run_comes_back_from_its_folder(run):

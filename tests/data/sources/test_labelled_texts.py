@@ -86,10 +86,6 @@ def test_a_column_of_a_table_and_what_is_asked_of_it(tmp_path):
 
 
 def test_what_is_no_set_of_texts_is_refused(tmp_path):
-    (tmp_path / "one.txt").write_text("a\nb\n", "utf-8")
-    with pytest.raises(UserError, match=r"a \.txt file for each class"):
-        load(DataConfig(name=str(tmp_path)))
-    (tmp_path / "a").mkdir()
     latin = tmp_path / "latin"
     folders(latin, 20)
     (latin / "pos" / "x.txt").write_bytes("schön".encode("latin-1"))

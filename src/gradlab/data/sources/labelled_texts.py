@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,7 +17,7 @@ from gradlab.data.fields.label import Label
 from gradlab.data.fields.text import Text, read_text
 from gradlab.data.frames import read_frame
 from gradlab.data.here import cache_folder
-from gradlab.data.kinds import TEXTS
+from gradlab.data.kinds import TEXTS, kind_of
 from gradlab.data.sources import datasets
 from gradlab.data.sources.download import Remote, check, fetch_all
 from gradlab.data.sources.targets import read_target
@@ -55,6 +56,8 @@ SPLIT_FOLDERS: dict[str, SplitName] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test",
 }  # fmt: skip
+MOST_LOOKED_AT = 100_000
+"""Files that are looked at to know what a folder holds."""
 LONGEST = 1 << 24
 """Letters of a single text, at most: a file beyond is no example of a class."""
 
@@ -109,8 +112,14 @@ def rt_polarity(config: DataConfig) -> Source:
 
 
 def holds_texts(path: Path) -> bool:
-    """Whether a folder holds .txt files, in class folders or one for each class."""
-    return path.is_dir() and any(True for _ in _files(path))
+    """Whether a folder holds .txt files of two classes or more, and no image beside them."""
+    if not path.is_dir():
+        return False
+    files = list(islice(_files(path), MOST_LOOKED_AT))
+    classes = {file.stem if file.parent == path else file.parent.name for file in files}
+    if len(classes) < 2:
+        return False
+    return not any(kind_of(place) == "image" for place in path.rglob("*"))
 
 
 def text_folder_source(path: Path, config: DataConfig) -> Source:
