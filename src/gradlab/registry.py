@@ -93,7 +93,7 @@ class Registry(Generic[T]):
         >>> shapes.check("star", {"radii": "1,2.5", "filled": "true"})
         {'radii': (1.0, 2.5), 'filled': True}
         """
-        from gradlab.config import is_sequence, split_typed, validate
+        from gradlab.dotted import is_sequence, split_typed, validate
 
         options = self.options(name)
         tree = {}

@@ -43,7 +43,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from gradlab.config import DataConfig, Recipe, Runtime, override, validate
+from gradlab.config import DataConfig, Recipe, Runtime
 from gradlab.data import Schema, Split
 from gradlab.data.columns import Dense
 from gradlab.data.dataset import Source
@@ -54,6 +54,7 @@ from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.values import Values
 from gradlab.data.splits import finish
+from gradlab.dotted import override, validate
 from gradlab.engine import Interrupted, Progress, RunFolder, fit, pack, seeded
 from gradlab.errors import UserError
 from gradlab.recipes import find

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from gradlab.config import Recipe, validate
+from gradlab.config import Recipe
 from gradlab.data.sources import datasets
+from gradlab.dotted import validate
 from gradlab.measures import known, measure
 from gradlab.models import models
 from gradlab.recipes import find, recipes
 from gradlab.recipes.files import as_toml, read_recipe
 from gradlab.recipes.options import field_rows
 from gradlab.tasks import tasks
-from gradlab.tasks.base import SECTIONS
+from gradlab.tasks.sections import SECTIONS
 
 
 @pytest.fixture(params=list(recipes))

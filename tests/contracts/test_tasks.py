@@ -22,7 +22,7 @@ from gradlab.runs import Run
 from gradlab.runs.make import learnt_from, make
 from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer
-from gradlab.tasks.base import SECTIONS
+from gradlab.tasks.sections import SECTIONS
 
 KILLED_AT = 5
 """The step after which a copy of the run is what a killed process would have left."""

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gradlab.config import DataConfig, override
+from gradlab.config import DataConfig
+from gradlab.dotted import override
 from gradlab.errors import UserError
 
 

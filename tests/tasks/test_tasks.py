@@ -6,9 +6,10 @@ from support import task_of
 from torch import nn
 
 import gradlab
-from gradlab.config import DataConfig, override
+from gradlab.config import DataConfig
 from gradlab.data import load
 from gradlab.data.loader import Batch
+from gradlab.dotted import override
 from gradlab.errors import UserError
 from gradlab.recipes import find
 from gradlab.tasks.findings import Confusion

@@ -46,8 +46,9 @@ def data_get(name: str, /, *, json: Json = False) -> None:
 @app.command(name="check")
 def data_check(data: str, /, *, json: Json = False, **fields: Fields) -> None:
     """Look a dataset over: counts, broken files, duplicates, leaks, imbalance, columns."""
-    from gradlab.config import DataConfig, override
+    from gradlab.config import DataConfig
     from gradlab.data.check import check
+    from gradlab.dotted import override
 
     given = {key.removeprefix("data."): value for key, value in dotted(fields).items()}
     found = check(override(DataConfig(), {"name": data, **given}, where="data"))

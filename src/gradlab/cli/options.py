@@ -41,7 +41,8 @@ class Machine:
     @property
     def runtime(self) -> Runtime:
         """What was named, the rest left open."""
-        from gradlab.config import Runtime, override
+        from gradlab.config import Runtime
+        from gradlab.dotted import override
 
         return override(Runtime(), self.given, where="runtime")
 

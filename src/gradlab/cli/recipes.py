@@ -73,7 +73,7 @@ def show(
     """Show a recipe: its paper, every field and option and what it means."""
     from gradlab.recipes import find
     from gradlab.recipes.files import as_toml
-    from gradlab.tasks.base import typed
+    from gradlab.tasks.sections import typed
 
     chosen = typed(find(recipe, dotted(fields)))
     if toml:

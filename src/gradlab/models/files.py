@@ -16,7 +16,8 @@ from typing import Any, get_type_hints
 from pydantic import create_model
 from torch import nn
 
-from gradlab.config import Config, is_sequence, split_typed, validate
+from gradlab.config import Config
+from gradlab.dotted import is_sequence, split_typed, validate
 from gradlab.errors import UserError, unknown
 from gradlab.models import Shape
 from gradlab.text import printable

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gradlab.config import Choice, Plan, Recipe, field_names, override
+from gradlab.config import Choice, Plan, Recipe
+from gradlab.dotted import field_names, override
 from gradlab.errors import UnknownName, UserError
 from gradlab.registry import Registry
 from gradlab.text import brief, quoted

@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from gradlab.config import Recipe, validate
+from gradlab.config import Recipe
+from gradlab.dotted import validate
 from gradlab.errors import UserError
 
 SUFFIXES = (".toml", ".json")

@@ -7,7 +7,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gradlab.config import Choice, Recipe, field_names, field_table
+from gradlab.config import Choice, Recipe
+from gradlab.dotted import field_names, field_table
 from gradlab.errors import UnknownName, UserError, unknown
 from gradlab.recipes import SHORT
 from gradlab.text import brief

@@ -25,8 +25,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gradlab import files
-from gradlab.config import Config, Recipe, Runtime, validate
+from gradlab.config import Config, Recipe, Runtime
 from gradlab.data import Schema
+from gradlab.dotted import validate
 from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
 from gradlab.measures import measure

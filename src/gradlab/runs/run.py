@@ -17,9 +17,10 @@ from typing import Any
 
 from torch import nn
 
-from gradlab.config import Recipe, Runtime, validate
+from gradlab.config import Recipe, Runtime
 from gradlab.data import Dataset, Schema
 from gradlab.data.new import NewExamples, labelled, said_of, together
+from gradlab.dotted import validate
 from gradlab.engine import Record, RunFolder, seeded
 from gradlab.errors import UserError
 from gradlab.runs.kept import HELD, kept

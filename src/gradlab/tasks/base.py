@@ -18,50 +18,26 @@ import torch
 from torch import Tensor, nn
 
 from gradlab import models
-from gradlab.config import Choice, Plan, Recipe, Runtime, validate
+from gradlab.config import Plan, Recipe, Runtime
 from gradlab.data import load
 from gradlab.data.columns import Placement
 from gradlab.data.dataset import Dataset, Schema, Split
 from gradlab.data.loader import Batch, Loader
+from gradlab.dotted import validate
 from gradlab.engine import Generators, Updater, resolve
 from gradlab.engine.updater import evaluating
 from gradlab.errors import UserError
 from gradlab.measures import measure
 from gradlab.models import files as own_files
 from gradlab.models import initial
-from gradlab.tasks import tasks, transfer
+from gradlab.tasks import transfer
 from gradlab.tasks.answers import Answer
 from gradlab.tasks.decision import Decision
 from gradlab.tasks.evaluation import Collector, Evaluation, Part
 from gradlab.tasks.memory import check_training
 from gradlab.tasks.metrics import Metric
-
-SECTIONS: dict[str, tuple[str, ...]] = {
-    "init": ("transfer.init",),
-    "weights": ("transfer.weights",),
-    "freeze": (
-        "transfer.freeze",
-        "transfer.unfreeze_after",
-        "transfer.backbone_lr",
-        "transfer.unfrozen_lr",
-        "transfer.keep_batch_norm",
-        "transfer.views",
-    ),
-    "augment": ("data.augment",),
-    "updates": ("plan.updates",),
-    "accumulate": ("plan.accumulate",),
-    "dataset": (
-        "data.target",
-        "data.target_kind",
-        "data.limit",
-        "data.image_size",
-        "data.channels",
-        "data.group",
-        "data.time",
-        "data.unreadable",
-    ),
-}
-"""Parts of a recipe that not every task has a use for, and their fields."""
+from gradlab.tasks.parts import check_weights
+from gradlab.tasks.sections import refuse_unserved, typed
 
 _EVALUATED_VALUES = 200_000  # input values of an evaluation batch: its maps stay in the cache
 _ANY_LENGTH = 2_000  # values of an input of any length, about
@@ -92,17 +68,6 @@ class Own:
     """A schedule of torch, or what makes one of the optimizer."""
     metrics: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     """By name: (output, target) -> a number, of a whole split."""
-
-
-def typed(recipe: Recipe) -> Recipe:
-    """The recipe with the options of its model and task in their types, not as they were typed."""
-    changes = {}
-    for key, registry in (("model", models.models), ("task", tasks)):
-        choice: Choice = getattr(recipe, key)
-        if choice.name in registry:
-            options = registry.check(choice.name, choice.options)
-            changes[key] = Choice(name=choice.name, **options)
-    return recipe.model_copy(update=changes)
 
 
 @runtime_checkable
@@ -136,7 +101,7 @@ class Task(ABC):
     def __init__(
         self, recipe: Recipe, schema: Schema, runtime: Runtime, own: Own | None = None
     ) -> None:
-        _refuse_unserved(recipe, self.serves)
+        refuse_unserved(recipe, self.serves)
         self.schema = schema
         self.own = own
         self.model = own.model if own else self.build(recipe)
@@ -449,44 +414,3 @@ class Task(ABC):
         """The epoch that the last batch was of."""
         loader = self.parts.get("loader")
         return loader.epoch if isinstance(loader, Loader) else -1
-
-
-def _refuse_unserved(recipe: Recipe, served: frozenset[str]) -> None:
-    """UserError for a part of the recipe that was set and that the task would ignore."""
-    for section, fields in SECTIONS.items():
-        for dotted in () if section in served else fields:
-            node: Any = recipe
-            default: Any = type(recipe)
-            for name in dotted.split("."):
-                info = type(node).model_fields[name]
-                node, default = getattr(node, name), info.get_default()
-            if node != default:
-                raise UserError(
-                    f"{dotted}: the task {recipe.task.name!r} has no use for it "
-                    f"(found {_short(node)}): leave it out"
-                )
-
-
-def _short(value: Any) -> str:
-    if hasattr(value, "model_dump"):
-        value = value.model_dump(exclude_defaults=True)
-    return repr(value)
-
-
-def check_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """UserError with the first names that are missing, unexpected or of another shape."""
-    own = model.state_dict()
-    problems = [
-        f"{name}: expected {tuple(value.shape)}, found {tuple(weights[name].shape)}"
-        if name in weights
-        else f"{name}: expected {tuple(value.shape)}, found nothing"
-        for name, value in own.items()
-        if name not in weights or weights[name].shape != value.shape
-    ]
-    problems += [f"{name}: not in this network" for name in weights if name not in own]
-    if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise UserError(
-            f"these weights are of another network: {'; '.join(problems[:3])}{more}. "
-            "Use the recipe that they were trained with"
-        )

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.config import Recipe, Runtime, validate
+from gradlab.config import Recipe, Runtime
 from gradlab.data import Schema, Split
 from gradlab.data.columns import Dense
 from gradlab.data.decode import refit
 from gradlab.data.fields.image import Image
+from gradlab.dotted import validate
 from gradlab.engine import RunFolder, Setup, seeded
 from gradlab.errors import UserError
 from gradlab.insight import generated

@@ -39,22 +39,39 @@ class Confused(ConfusionCollector):
         self.counts += found.cpu().numpy()
 
 
-class Right(Mean):
-    """The share of the answers that are right; labels that the loss leaves out are."""
+class _Pairs:
+    """Truth and answer at each place, of the targets that the loss does not leave out."""
+
+    task: Any
+
+    def pairs(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Class numbers, M each."""
+        output, y = self.task.aligned(output, batch)
+        answer = self.task.meaning.chosen(output).reshape(-1)
+        truth = y.reshape(-1).long()
+        known = truth != self.task.ignored
+        return truth[known], answer[known]
+
+
+class Right(_Pairs, Metric):
+    """The share of the answers that are right."""
 
     name = "accuracy"
 
-    def update(self, output: Any, batch: Batch) -> None:
-        """Add a batch's answers."""
-        output, y = self.task.aligned(output, batch)
-        known = y != self.task.ignored
-        right = (self.task.meaning.chosen(output).reshape(y.shape) == y) & known
-        self.total = self.total + right.sum().double()
-        self.count += int(known.sum())
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.right: Tensor | int = 0
+        self.count = 0
 
-    def value(self, output: Any, batch: Batch) -> Tensor:
-        """Counted by `update`."""
-        raise NotImplementedError
+    def update(self, output: Any, batch: Batch) -> None:
+        """Count a batch."""
+        truth, answer = self.pairs(output, batch)
+        self.right = self.right + (truth == answer).sum()
+        self.count += len(truth)
+
+    def compute(self) -> float | None:
+        """None where the loss leaves out every target."""
+        return float(self.right) / self.count if self.count else None
 
 
 class Overlap(Metric):
@@ -137,20 +154,6 @@ class Explained(Metric):
         total, squares, errors = self.sums
         spread = float((squares - total.square() / self.count).sum())
         return 1 - float(errors.sum()) / spread if spread > 1e-12 * float(squares.sum()) else None
-
-
-class _Pairs:
-    """Truth and answer at each place, of the targets that the loss does not leave out."""
-
-    task: Any
-
-    def pairs(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Class numbers, M each."""
-        output, y = self.task.aligned(output, batch)
-        answer = self.task.meaning.chosen(output).reshape(-1)
-        truth = y.reshape(-1).long()
-        known = truth != self.task.ignored
-        return truth[known], answer[known]
 
 
 class _Scores:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from gradlab.tasks.base import check_weights
+from gradlab.errors import UserError
 
 
 class RandomGenerator(np.random.Generator):
@@ -63,3 +63,22 @@ class Counter:
     def load_state(self, state: int) -> None:
         """Continue from there."""
         self.value = state
+
+
+def check_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """UserError with the first names that are missing, unexpected or of another shape."""
+    own = model.state_dict()
+    problems = [
+        f"{name}: expected {tuple(value.shape)}, found {tuple(weights[name].shape)}"
+        if name in weights
+        else f"{name}: expected {tuple(value.shape)}, found nothing"
+        for name, value in own.items()
+        if name not in weights or weights[name].shape != value.shape
+    ]
+    problems += [f"{name}: not in this network" for name in weights if name not in own]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise UserError(
+            f"these weights are of another network: {'; '.join(problems[:3])}{more}. "
+            "Use the recipe that they were trained with"
+        )

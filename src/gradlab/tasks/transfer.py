@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gradlab.config import Transfer, validate
+from gradlab.config import Transfer
 from gradlab.data import Schema
 from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
+from gradlab.dotted import validate
 from gradlab.engine import pack
 from gradlab.engine.run import RunFolder
 from gradlab.errors import UserError

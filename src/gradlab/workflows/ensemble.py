@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gradlab.config import Recipe, Runtime, override
+from gradlab.config import Recipe, Runtime
+from gradlab.dotted import override
 from gradlab.engine import Interrupted, RunFolder
 from gradlab.errors import UserError
 from gradlab.recipes import find

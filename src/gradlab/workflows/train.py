@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import torch
 
 from gradlab import files, paths
-from gradlab.config import Recipe, Runtime, override
+from gradlab.config import Recipe, Runtime
 from gradlab.data import Schema
 from gradlab.data.dataset import SplitName
 from gradlab.data.given import dataset_of, is_held
+from gradlab.dotted import override
 from gradlab.engine import Diverged, Observer, Progress, RunFolder, fit, seeded
 from gradlab.engine.console import Console
 from gradlab.engine.runtime import machine
