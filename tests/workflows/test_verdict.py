@@ -366,6 +366,7 @@ def test_a_best_epoch_by_one_noisy_value(values, noisy):
 
 def test_a_flat_loss_is_said_while_there_is_time(capsys, out):
     options = {"epochs": 60, "batch_size": 16, "threads": 1, "test": False, "out": out}
+    torch.manual_seed(0)
     gradlab.fit(dense(4, 3, 32), data=iris(), lr=1e-7, **options)
     said = capsys.readouterr().err
     assert said.count("the training loss is flat: 1.") == 1 and "gradlab lr" in said
