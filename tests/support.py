@@ -36,6 +36,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "model.width": 16,
         },
     ),
+    "word2vec": (
+        "skip_gram",
+        {
+            "epochs": 3, "plan.log_steps": 1, "plan.checkpoint_seconds": 0, "batch_size": 60,
+            "data": str(Path(__file__).parent / "texts" / "sonnets.txt"), "data.val": 0.2,
+            "data.tokens.minimum": 1, "model.size": 8,
+        },
+    ),
     "dqn": (
         "dqn",
         {

@@ -26,6 +26,8 @@ _PUBLIC = {
     "generate": ("gradlab.explore.generate", "generate"),
     "judge": ("gradlab.explore.judge", "judge"),
     "write": ("gradlab.explore.write", "write"),
+    "words": ("gradlab.explore.words", "words"),
+    "vectors": ("gradlab.explore.vectors", "vectors"),
     "find_lr": ("gradlab.workflows.lr", "find_lr"),
     "train_ensemble": ("gradlab.workflows.ensemble", "train_ensemble"),
     "Ensemble": ("gradlab.runs.ensemble", "Ensemble"),
@@ -51,6 +53,8 @@ __all__ = [
     "similar",
     "train",
     "train_ensemble",
+    "vectors",
+    "words",
     "write",
 ]
 
@@ -62,6 +66,8 @@ if TYPE_CHECKING:
     from gradlab.explore.generate import generate
     from gradlab.explore.judge import judge
     from gradlab.explore.similar import similar
+    from gradlab.explore.vectors import vectors
+    from gradlab.explore.words import words
     from gradlab.explore.write import write
     from gradlab.runs import load
     from gradlab.runs.ensemble import Ensemble

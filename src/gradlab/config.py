@@ -169,7 +169,7 @@ class OptimizerConfig(Config):
 class ScheduleConfig(Config):
     """How the learning rate goes over the training."""
 
-    name: Literal["constant", "step", "cosine", "one_cycle", "plateau"] = Field(
+    name: Literal["constant", "linear", "step", "cosine", "one_cycle", "plateau"] = Field(
         "constant", description="the shape"
     )
     warmup: float = Field(0.0, ge=0, description="epochs of linear warm-up from 0")
@@ -182,7 +182,9 @@ class ScheduleConfig(Config):
     start: float = Field(
         0.04, gt=0, le=1, description="one_cycle: first learning rate, of the peak"
     )
-    end: float = Field(0.0, ge=0, le=1, description="cosine, one_cycle: last one, of the peak")
+    end: float = Field(
+        0.0, ge=0, le=1, description="linear, cosine, one_cycle: last one, of the peak"
+    )
 
 
 class Transfer(Config):
@@ -194,8 +196,12 @@ class Transfer(Config):
     weights: str = Field(
         "", description="to begin with: a run, a .safetensors or .pth file, or a published name"
     )
-    freeze: Literal["nothing", "features"] = Field(
-        "nothing", description="features: train only the last layer"
+    embedding: str = Field(
+        "", description="word vectors to begin with: a run of word2vec, or a file of vectors"
+    )
+    freeze: Literal["nothing", "features", "embedding"] = Field(
+        "nothing",
+        description="features: train only the last layer; embedding: all but the word vectors",
     )
     unfreeze_after: int = Field(
         0, ge=0, le=MOST, description="epochs after which all is trained (0: never)"

@@ -131,6 +131,31 @@ def passage(pieces: Sequence[str], values: np.ndarray, width: int, title: str) -
     return figure
 
 
+@styled
+def word_map(words: Sequence[str], points: np.ndarray, title: str) -> Figure:
+    """Words where their points lie, N 2; those that would lie on others are dots alone."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(points[:, 0], points[:, 1], s=4, color=THEME["train"], alpha=0.5, lw=0)
+    span = np.maximum(np.ptp(points, axis=0), 1e-9)
+    taken: list[tuple[float, float, float]] = []
+    for word, (x, y) in zip(words, (points / span).tolist(), strict=True):
+        width = 0.0095 * len(word) + 0.01
+        if any(abs(y - b) < 0.022 and x < a + w and a < x + width for a, b, w in taken):
+            continue
+        taken.append((x, y, width))
+        text = axes.annotate(label(word, 24), (x * span[0], y * span[1]), fontsize=7.5)
+        text.set_parse_math(False)
+    axes.set(xticks=[], yticks=[])
+    axes.margins(x=0.06)
+    axes.set_title(title, loc="left", fontsize=9)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
+
+
 def _plain(axes: Axes) -> None:
     axes.grid(lw=0.8)
     axes.set_axisbelow(True)

@@ -15,9 +15,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gradlab.errors import UserError
 from gradlab.text import brief
@@ -52,6 +52,29 @@ def write_bytes(path: Path, data: bytes) -> None:
         if partial is not None:
             remove(partial)
         raise write_error(path, error) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content becomes `path` at its end, for what is too large for one `bytes`.
+
+    On any error the old file stays as it was. UserError says why it cannot be written.
+    """
+    partial = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _begin(path, functools.partial(Path.touch, exist_ok=False))
+        with partial.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        if partial is not None:
+            remove(partial)
 
 
 def write_text(path: Path, text: str) -> None:

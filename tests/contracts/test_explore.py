@@ -46,6 +46,8 @@ QUESTIONS: dict[str, Case] = {
         "gan", lambda ask, run, classifier: ask(run, classifier, split="val"), (".json",)
     ),
     "latent": Case("autoencoder", lambda ask, run, _: ask(run), (".png",)),
+    "words": Case("word2vec", lambda ask, run, _: ask(run, "similar", ["love"]), (".png",)),
+    "vectors": Case("word2vec", lambda ask, run, _: ask(run), (".txt", ".vec", ".bin", ".npz")),
     "play": Case("dqn", lambda ask, run, _: ask(run, 2, film=True), (".png", ".gif")),
     "compare": Case("classification", lambda ask, run, other: ask([run, other]), (".png",)),
 }

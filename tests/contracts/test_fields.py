@@ -23,7 +23,7 @@ from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.table import Table
-from gradlab.data.fields.text import Stream, Text
+from gradlab.data.fields.text import Stream, Text, Word
 from gradlab.data.fields.values import Values
 from gradlab.data.loader import Loader
 from gradlab.data.tokens import Tokens
@@ -63,6 +63,7 @@ def _cases() -> dict[str, Case]:
             Listed([f"w{i % 5} is w{i % 3} " * (1 + i % 4) for i in range(COUNT)]),
             ["w1 is new"],
         ),
+        "word": Case(Word(), Listed([f"w{i % 5}" for i in range(COUNT)]), ["w1"]),
         "stream": Case(
             Stream(tokens=Tokens(by="character")),
             Listed(list("the rain in Spain stays.")),
@@ -192,7 +193,7 @@ def test_new_inputs_are_read_as_the_column_keeps_them(case):
 def test_what_is_no_input_is_refused_with_a_message(case):
     field, _ = fitted(case)
     for odd in (object(), b"", "no/such/file.xyz*"):
-        if isinstance(field, Text | Stream | Label | Number) and isinstance(odd, str):
+        if isinstance(field, Text | Stream | Word | Label | Number) and isinstance(odd, str):
             continue  # a text is what they are made of, whatever it says
         with pytest.raises(UserError):
             field.read([odd])

@@ -72,13 +72,14 @@ COUNTS = {
     "nbsvm": (((0, 67), 3), 12_583_119),
     "text_cnn": (((0, 67), 3), 381_303),
     "bilstm": (((0, 67), 3), 108_291),
+    "word2vec": (((1, 67), 67), 13_400),
     "q_mlp": (((8,), 4), 69_124),
     "q_nature": (((4, 84, 84), 6), 1_687_206),
     "tabular": (((13,), 3), 49_664),
 }
 VALUES = ("linear", "mlp", "dense_autoencoder", "q_mlp", "tabular")
 """Networks that take examples of the shape (D,); all but q_mlp take images too."""
-TOKENS = ("recurrent_lm", "bag_of_ngrams", "nbsvm", "text_cnn", "bilstm")
+TOKENS = ("recurrent_lm", "bag_of_ngrams", "nbsvm", "text_cnn", "bilstm", "word2vec")
 """Networks that take tokens of the shape (T, V)."""
 LONG = 9
 """Tokens of an example."""
@@ -154,6 +155,8 @@ def made(name: str, inputs: Shape, outputs: int, options: dict[str, Any]) -> nn.
         for values in (model.weight, model.ratio):
             nn.init.normal_(values)
         model.ratio[:, 0] = 0
+    if name == "word2vec":  # whose outputs begin as zeros
+        nn.init.normal_(model.outputs.weight)
     return model
 
 
@@ -167,7 +170,7 @@ def output_shape(model: nn.Module, inputs: Shape, outputs: int) -> Shape:
     """The shape of what a network of each kind gives for one example."""
     if hasattr(model, "generator"):
         return ()
-    if hasattr(model, "recurrent"):
+    if hasattr(model, "recurrent") or hasattr(model, "vectors"):
         return (LONG, outputs)
     return inputs if hasattr(model, "decoder") else (outputs,)
 

@@ -102,9 +102,10 @@ def test_one_that_has_no_checkpoint_yet_goes_on_bit_for_bit(whole, tmp_path):
 def test_a_section_that_is_not_served_is_refused(kind):
     name, fields = CASES[kind]
     odd = {
-        "transfer.init": "zeros", "transfer.weights": "x", "transfer.freeze": "features",
-        "transfer.unfreeze_after": 2, "transfer.backbone_lr": 0.5, "transfer.unfrozen_lr": 0.5,
-    "transfer.keep_batch_norm": True, "transfer.views": 2, "data.augment.cutout": 2,
+        "transfer.init": "zeros", "transfer.weights": "x", "transfer.embedding": "x",
+        "transfer.freeze": "features", "transfer.unfreeze_after": 2, "transfer.backbone_lr": 0.5,
+        "transfer.unfrozen_lr": 0.5, "transfer.keep_batch_norm": True, "transfer.views": 2,
+        "data.augment.cutout": 2,
         "plan.updates": 50, "plan.accumulate": 2, "data.target": "x", "data.target_kind": "class",
         "data.limit": 9, "data.image_size": 32, "data.channels": 1, "data.group": "x",
         "data.time": "x", "data.unreadable": "any",

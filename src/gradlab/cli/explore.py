@@ -217,4 +217,41 @@ def play(
     printing.answer(found, (gif, figure), json)
 
 
-COMMANDS = (features, similar, explain, generate, judge, latent, play)
+def words(
+    run: Path,
+    question: Literal["similar", "analogy", "odd", "eval", "map"],
+    /,
+    *of: Annotated[str, Parameter(help="the words that are asked about")],
+    count: Annotated[int | None, Parameter(help="how many words (10; of a map 300)")] = None,
+    analogies: Annotated[Path | None, Parameter(help="eval: a file (the usual one)")] = None,
+    pairs: Annotated[Path | None, Parameter(help="eval: a file (WordSim-353)")] = None,
+    out: Annotated[Path | None, Parameter(help="the figure: .png")] = None,
+    json: Json = False,
+) -> None:
+    """Ask vectors of words: similar WORD, analogy A B C, odd WORD WORD WORD ..., eval, map."""
+    from gradlab.explore import words as asked
+
+    if out is not None:
+        asked.check_out(out)
+    found = asked.words(run, question, of, count=count, analogies=analogies, pairs=pairs)
+    printing.answer(found, (out,), json, show_tables=question != "map" or out is None)
+
+
+def vectors(
+    run: Path,
+    /,
+    *,
+    out: Annotated[
+        Path, Parameter(help="the file to write: .txt or .vec (text), .bin (binary), .npz")
+    ],
+    json: Json = False,
+) -> None:
+    """Write the vectors of a run's words in the formats of word2vec."""
+    from gradlab.explore import vectors as asked
+    from gradlab.models.word_vectors import check_out
+
+    check_out(out)
+    printing.answer(asked.vectors(run), (out,), json)
+
+
+COMMANDS = (features, similar, explain, generate, judge, latent, play, words, vectors)

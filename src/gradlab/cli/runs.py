@@ -12,7 +12,7 @@ from gradlab.cli import printing
 from gradlab.cli.options import NO_MACHINE, Json, Machine, Split
 from gradlab.errors import UserError
 from gradlab.text import one_line
-from gradlab.words import some
+from gradlab.wording import some
 
 if TYPE_CHECKING:
     from gradlab.runs.run import Run

@@ -22,7 +22,7 @@ from gradlab.data.splits import content, finish
 from gradlab.data.suspects import said, suspects
 from gradlab.errors import UnknownName, UserError
 from gradlab.text import one_line, width
-from gradlab.words import SHOWN, shown, some
+from gradlab.wording import SHOWN, shown, some
 
 
 @dataclass(frozen=True)

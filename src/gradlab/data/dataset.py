@@ -8,7 +8,7 @@ training split alone, every column encoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, overload
 
@@ -200,11 +200,21 @@ def encode(source: Source, parts: Parts) -> Dataset:
 
 def fingerprint(parts: Parts, schema: Schema) -> str:
     """A hash of the fields and of the bytes of all columns, split by split."""
+
+    def contents() -> Iterator[np.ndarray | bytes]:
+        for split, part in parts.items():
+            for name, column in part.columns.items():
+                yield repr((split, name, len(column))).encode()
+                for block in column.blocks():
+                    yield repr((block.dtype.str, block.shape[1:])).encode()
+                    yield block
+
+    return fingerprint_of(schema, contents())
+
+
+def fingerprint_of(schema: Schema, contents: Iterable[np.ndarray | bytes]) -> str:
+    """A hash of the fields and of all that is learnt from."""
     digest = hashlib.blake2b(schema.model_dump_json().encode(), digest_size=16)
-    for split, part in parts.items():
-        for name, column in part.columns.items():
-            digest.update(repr((split, name, len(column))).encode())
-            for block in column.blocks():
-                digest.update(repr((block.dtype.str, block.shape[1:])).encode())
-                digest.update(block.data)
+    for content in contents:
+        digest.update(content if isinstance(content, bytes) else content.data)
     return digest.hexdigest()

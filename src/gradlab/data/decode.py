@@ -21,7 +21,7 @@ from gradlab import machine, paths
 from gradlab.config import DataConfig
 from gradlab.errors import UserError, missing_extra
 from gradlab.text import one_line
-from gradlab.words import some
+from gradlab.wording import some
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may be asked to open; others run programs (EPS) or are no images (PDF)."""

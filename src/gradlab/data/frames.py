@@ -14,7 +14,7 @@ from gradlab import paths
 from gradlab.data.columns import CELLS
 from gradlab.data.tabular import batches
 from gradlab.errors import UserError
-from gradlab.words import counted, some
+from gradlab.wording import counted, some
 
 if TYPE_CHECKING:
     import polars as pl

@@ -21,7 +21,7 @@ from gradlab.data.fields.values import Values, array_of, refuse_not_finite, tabl
 from gradlab.data.frames import given_frame
 from gradlab.data.streamed import Streamed
 from gradlab.errors import UserError, unknown
-from gradlab.words import some
+from gradlab.wording import some
 
 Grouped = Literal["one", "tuple", "dict"]
 """How several arrays are given to a network or a loss: one alone, in order, or by name."""

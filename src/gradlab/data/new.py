@@ -20,7 +20,7 @@ from gradlab.data.fields.base import Inputs, Skipped
 from gradlab.data.kinds import archive_format, kind_of
 from gradlab.data.npz import read_npz
 from gradlab.errors import UserError
-from gradlab.words import shown, some
+from gradlab.wording import shown, some
 
 
 @dataclass(frozen=True)

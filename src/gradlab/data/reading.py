@@ -19,7 +19,7 @@ from gradlab.data.held import Held, Target, parts_of
 from gradlab.data.streamed import Items, Streamed
 from gradlab.errors import UserError
 from gradlab.text import one_line, shortened
-from gradlab.words import some
+from gradlab.wording import some
 
 _TOGETHER = 256
 """Items that are collated together while all are read."""

@@ -17,7 +17,7 @@ from gradlab.data.fields.base import Issue
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
 from gradlab.data.fields.table import Table
-from gradlab.words import shown
+from gradlab.wording import shown
 
 UNTOLD = {"class": 0.02, "number": 0.001}
 """Of what guessing gets wrong, at most this share is left by a column that tells the target."""

@@ -13,7 +13,7 @@ from gradlab.engine.fit import Observer
 from gradlab.engine.record import Progress, Record
 from gradlab.measures import measure
 from gradlab.text import printable
-from gradlab.words import counted
+from gradlab.wording import counted
 
 
 class Console(Observer):

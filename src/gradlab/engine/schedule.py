@@ -25,6 +25,8 @@ def factor(config: ScheduleConfig, step: int, total: int, steps_per_epoch: int) 
         return (step + 1) / warmup
     total = max(total, warmup + 1)
     done = (step - warmup) / (total - warmup)
+    if config.name == "linear":
+        return 1 + (config.end - 1) * done
     if config.name == "step":
         return config.gamma ** sum(done >= milestone for milestone in config.milestones)
     if config.name == "cosine":

@@ -16,7 +16,7 @@ from gradlab.errors import UserError
 from gradlab.runs import Run, load
 from gradlab.tasks.evaluation import Table
 from gradlab.tasks.language import LanguageModeling
-from gradlab.words import counted
+from gradlab.wording import counted
 
 LENGTH = 500
 """Tokens that are written unless told."""

@@ -9,6 +9,7 @@ with a default. What kind of network it is shows in the module:
 - an autoencoder has `.encoder` (input to N Z), `.decoder` (back to the input's shape) and `.code`,
   the size Z of the latent vector; it does not use `outputs`
 - a language model gives (scores N T V, state) for tokens N T and, if there is one, the state before
+- word vectors give scores N T V for words N T; `.vectors` holds the vectors, V E
 - a GAN has `.generator` (N L to images of the shape `inputs`, in -1..1), `.discriminator` (images
   to N logits) and `.latent`, the number L; it does not use `outputs`
 """
@@ -49,6 +50,7 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.dqn",
         "gradlab.models.recurrent",
         "gradlab.models.texts",
+        "gradlab.models.word2vec",
         "gradlab.models.tabular",
     ),
 )

@@ -24,6 +24,7 @@ recipes: Registry[Recipe] = Registry(
         "gradlab.recipes.generative",
         "gradlab.recipes.language",
         "gradlab.recipes.texts",
+        "gradlab.recipes.words",
     ),
 )
 """The named recipes."""
@@ -38,6 +39,7 @@ def register(recipe: Recipe) -> Recipe:
 
 
 SHORT = {
+    "embedding": "transfer.embedding",
     "env": "data.name",
     "lr": "optimizer.lr",
     "patience": "plan.patience",

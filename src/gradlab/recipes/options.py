@@ -12,7 +12,7 @@ from gradlab.dotted import field_names, field_table
 from gradlab.errors import UnknownName, UserError, unknown
 from gradlab.recipes import SHORT
 from gradlab.text import brief
-from gradlab.words import some
+from gradlab.wording import some
 
 Row = tuple[str, str, str]
 """Dotted name, value, meaning."""

@@ -17,6 +17,7 @@ tasks: Registry[Any] = Registry(
         "gradlab.tasks.autoencoder",
         "gradlab.tasks.gan",
         "gradlab.tasks.language",
+        "gradlab.tasks.word2vec",
     ),
 )
 """The kinds of problem; each entry is a `gradlab.tasks.base.Task`."""

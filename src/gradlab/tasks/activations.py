@@ -15,7 +15,7 @@ from gradlab.data import Split
 from gradlab.engine.updater import evaluating
 from gradlab.errors import UserError, unknown
 from gradlab.tasks.base import Task
-from gradlab.words import some
+from gradlab.wording import some
 
 Pool = Literal["mean", "max", "none"]
 NAMED = 8

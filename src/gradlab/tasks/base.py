@@ -33,6 +33,7 @@ from gradlab.models import initial
 from gradlab.tasks import transfer
 from gradlab.tasks.answers import Answer
 from gradlab.tasks.decision import Decision
+from gradlab.tasks.embedding import begin_embedding
 from gradlab.tasks.evaluation import Collector, Evaluation, Part
 from gradlab.tasks.memory import check_training
 from gradlab.tasks.metrics import Metric
@@ -159,6 +160,9 @@ class Task(ABC):
     def initialise(self) -> None:
         """Give the network its initial values, or pretrained weights."""
         initial.apply(self.model, self.recipe.transfer.init)
+        if self.recipe.transfer.embedding:
+            source = self.recipe.transfer.embedding
+            self.notes += begin_embedding(self.model, self.schema, source)
         if self.recipe.transfer.weights:
             self.notes += self.load_pretrained(self.recipe.transfer.weights)
 

@@ -117,7 +117,7 @@ class Memory:
 class LanguageModeling(Task):
     """Cross-entropy of the next token, in nats; perplexity is its exponential."""
 
-    serves = frozenset({"init", "weights", "dataset"})
+    serves = frozenset({"init", "weights", "embedding", "dataset"})
     monitor = "loss"
     metrics = (Loss, Perplexity, Bits)
     answers = "stream"

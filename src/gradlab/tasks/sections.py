@@ -12,6 +12,7 @@ from gradlab.tasks import tasks
 SECTIONS: dict[str, tuple[str, ...]] = {
     "init": ("transfer.init",),
     "weights": ("transfer.weights",),
+    "embedding": ("transfer.embedding",),
     "freeze": (
         "transfer.freeze",
         "transfer.unfreeze_after",

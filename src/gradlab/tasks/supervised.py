@@ -26,7 +26,9 @@ from gradlab.tasks.frozen import FEATURES, Frozen
 class Supervised(Task):
     """A task whose step is `zero_grad, loss, backward, step` on a batch."""
 
-    serves = frozenset({"init", "weights", "freeze", "augment", "updates", "accumulate", "dataset"})
+    serves = frozenset(
+        {"init", "weights", "embedding", "freeze", "augment", "updates", "accumulate", "dataset"}
+    )
 
     target: str
     """The name of the field that is asked for."""

@@ -21,6 +21,7 @@ from gradlab.engine import pack
 from gradlab.engine.run import RunFolder
 from gradlab.errors import UserError
 from gradlab.tasks import published
+from gradlab.tasks.embedding import embedding_of
 
 Weights = dict[str, Tensor]
 
@@ -163,6 +164,8 @@ def freeze(model: nn.Module, transfer: Transfer, epoch: int) -> None:
             parameter.requires_grad_(not frozen or name.startswith(f"{head}."))
         model.train(not frozen)
         model.get_submodule(head).train()
+    if transfer.freeze == "embedding":
+        embedding_of(model).requires_grad_(False)
     if transfer.keep_batch_norm:
         for module in model.modules():
             if isinstance(module, _BatchNorm):
@@ -179,13 +182,15 @@ def thaw(transfer: Transfer, steps: int) -> tuple[int, float]:
 
     `steps` are those of an epoch. (0, 1) where nothing changes.
     """
-    if transfer.freeze == "nothing" or not transfer.unfreeze_after:
+    if transfer.freeze != "features" or not transfer.unfreeze_after:
         return 0, 1.0
     return transfer.unfreeze_after * steps, transfer.unfrozen_lr
 
 
 def phases(transfer: Transfer, epochs: int) -> tuple[str, ...]:
     """What is trained when, in words; nothing where all is trained from the first epoch on."""
+    if transfer.freeze == "embedding":
+        return ("transfer: all is trained but the word vectors",)
     if transfer.freeze == "nothing":
         return ()
     kept = f"of {transfer.views} view{'s' * (transfer.views > 1)} of each example, computed once"

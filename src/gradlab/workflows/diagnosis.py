@@ -12,7 +12,7 @@ from gradlab.engine import Observer, Progress, RunFolder
 from gradlab.insight import watch
 from gradlab.tasks.base import Task
 from gradlab.text import printable
-from gradlab.words import counted
+from gradlab.wording import counted
 
 
 def first_fault(task: Task, folder: RunFolder, step: int) -> str:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from gradlab.insight.finding import Finding, name_words
 from gradlab.insight.health import Activation
 from gradlab.measures import measure
-from gradlab.words import counted
+from gradlab.wording import counted
 from gradlab.workflows.evidence import Evidence
 from gradlab.workflows.fixes import Fixes
 

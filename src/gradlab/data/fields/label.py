@@ -15,7 +15,7 @@ from gradlab.data.fields import fields
 from gradlab.data.fields.base import Checked, Field, Inputs, Issue, Skipped
 from gradlab.errors import UserError
 from gradlab.text import brief
-from gradlab.words import SHOWN, shown, some
+from gradlab.wording import SHOWN, shown, some
 
 IMBALANCE = 10.0
 """A largest class of more than so many times the smallest is an issue."""

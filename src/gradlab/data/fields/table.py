@@ -28,7 +28,7 @@ from gradlab.data.fields.base import Checked, Field, Inputs, Issue, Skipped
 from gradlab.data.frames import clean, given_frame, read_rows
 from gradlab.data.tabular import TableColumn
 from gradlab.errors import UserError
-from gradlab.words import SHOWN, shown, some
+from gradlab.wording import SHOWN, shown, some
 
 if TYPE_CHECKING:
     import polars as pl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +16,16 @@ from gradlab.data.augment import Draws
 from gradlab.data.columns import Dense, DenseTensor, Listed, Ragged, RaggedTensor, Rows
 from gradlab.data.columns import padded as filled
 from gradlab.data.fields import fields
-from gradlab.data.fields.base import Checked, Field, Inputs, Issue
-from gradlab.data.tokens import PAD, UNKNOWN, Tokens
+from gradlab.data.fields.base import Checked, Field, Inputs, Issue, Skipped
+from gradlab.data.tokens import FIRST, PAD, UNKNOWN, Tokens
 from gradlab.errors import UserError
 from gradlab.text import brief
-from gradlab.words import counted, shown
+from gradlab.wording import counted, shown
 
 SHOWN = 60
 """Tokens of a text that are shown."""
+NEAR = 50_000
+"""Words, the most frequent ones, among which those near an unknown one are looked for."""
 
 
 class _Written(Field):
@@ -153,6 +156,61 @@ class Stream(_Written):
             facts[f"{name}_tokens"] = len(numbers)
             facts[f"{name}_unknown"] = int((numbers == UNKNOWN).sum())
         return Checked(facts)
+
+
+@fields.register("word")
+class Word(_Written):
+    """One word of a vocabulary, kept as its number."""
+
+    type: Literal["word"] = "word"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """T V: one word of so many."""
+        return 1, self.tokens.size
+
+    def encode(self, raw: Listed) -> Dense:
+        """Numbers, int32 N."""
+        return Dense(np.array([self.tokens.number(self._cased(word)) for word in raw], np.int32))
+
+    def batch(self, column: DenseTensor, rows: Rows, draws: Draws | None) -> Tensor:
+        """int64 N."""
+        return column.gather(rows).long()
+
+    def read(self, items: Sequence[Any]) -> Inputs:
+        """Words; one that is not known is skipped, and the nearest known ones are named."""
+        known: list[str] = []
+        skipped: list[Skipped] = []
+        for place, item in enumerate(items):
+            if not isinstance(item, str):
+                raise UserError(f"input {place + 1}: expected a word, found {brief(item)}")
+            word = item.strip()
+            if self.tokens.number(self._cased(word)) != UNKNOWN:
+                known.append(word)
+            else:
+                skipped.append(Skipped(word, self.missing(word), place))
+        return Inputs(self.encode(Listed(known)), ("",) * len(known), tuple(skipped))
+
+    def missing(self, word: str) -> str:
+        """What is said of a word that is not known."""
+        near = difflib.get_close_matches(self._cased(word), self.tokens.vocabulary[:NEAR], 3)
+        hint = f" (near it: {', '.join(near)})" if near else ""
+        return f"the word {brief(word)} is not in the vocabulary{hint}"
+
+    def show(self, value: Any) -> str:
+        """The word."""
+        return self.tokens.name(int(value))
+
+    def example(self) -> Tensor:
+        """One word."""
+        return torch.tensor([FIRST])
+
+    def issues(self, raw: Mapping[str, Any]) -> Checked:
+        """How many there are."""
+        return Checked({f"{name}_words": len(column) for name, column in raw.items()})
+
+    def _cased(self, word: str) -> str:
+        return word.lower() if self.tokens.lower else word
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:

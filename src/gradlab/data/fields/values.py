@@ -21,7 +21,7 @@ from gradlab.data.frames import given_frame, read_frame
 from gradlab.data.kinds import kind_of
 from gradlab.data.npz import given_array
 from gradlab.errors import UserError
-from gradlab.words import SHOWN, shown, some
+from gradlab.wording import SHOWN, shown, some
 
 
 @fields.register("values")

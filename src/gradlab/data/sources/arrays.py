@@ -25,7 +25,7 @@ from gradlab.data.fields.values import Values
 from gradlab.data.npz import EXPECTED, numbers, read_npz
 from gradlab.errors import UserError
 from gradlab.text import quoted
-from gradlab.words import shown, some
+from gradlab.wording import shown, some
 
 
 def array_source(path: Path, config: DataConfig) -> Source:

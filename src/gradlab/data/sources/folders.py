@@ -33,7 +33,7 @@ from gradlab.data.kinds import IMAGES
 from gradlab.data.listing import Listing, in_words, opened
 from gradlab.errors import UserError
 from gradlab.text import quoted
-from gradlab.words import SHOWN, shown, some
+from gradlab.wording import SHOWN, shown, some
 
 MOST_UNREADABLE = 0.1
 """A larger share of images that cannot be read is refused: they are more than a few accidents."""

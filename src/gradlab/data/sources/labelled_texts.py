@@ -24,7 +24,7 @@ from gradlab.data.sources.targets import read_target
 from gradlab.data.tabular import decimal_sign
 from gradlab.data.tokens import Tokens
 from gradlab.errors import UserError, unknown
-from gradlab.words import counted, some
+from gradlab.wording import counted, some
 
 IMDB = Remote(
     "aclImdb_v1.tar.gz",
@@ -74,13 +74,7 @@ class Labelled:
 @datasets.register("imdb")
 def imdb(config: DataConfig) -> Source:
     """50,000 film reviews, half for training, 2 classes (Maas et al. 2011)."""
-    folder = cache_folder() / "imdb"
-    packed = folder / _IMDB_PACKED[0]
-    if packed.is_file() and not (folder / IMDB.name).is_file():
-        check(packed, _IMDB_PACKED[1])
-        path = packed
-    else:
-        (path,) = fetch_all("imdb", [IMDB])
+    path = imdb_archive()
     parts: dict[SplitName, Labelled] = {
         "train": Labelled([], [], []),
         "test": Labelled([], [], []),
@@ -103,12 +97,27 @@ def imdb(config: DataConfig) -> Source:
     return _source("imdb", ordered, config)
 
 
+def imdb_archive() -> Path:
+    """The archive of all reviews, in the cache or from its publisher."""
+    folder = cache_folder() / "imdb"
+    packed = folder / _IMDB_PACKED[0]
+    if packed.is_file() and not (folder / IMDB.name).is_file():
+        check(packed, _IMDB_PACKED[1])
+        return packed
+    (path,) = fetch_all("imdb", [IMDB])
+    return path
+
+
 @datasets.register("rt_polarity")
 def rt_polarity(config: DataConfig) -> Source:
     """10,662 sentences of film reviews, 2 classes (Pang and Lee 2005); no test of its own."""
-    paths = fetch_all("rt_polarity", list(RT_POLARITY))
-    found = _by_lines(dict(zip(("neg", "pos"), paths, strict=True)))
+    found = _by_lines(dict(zip(("neg", "pos"), rt_polarity_files(), strict=True)))
     return _source("rt_polarity", {"train": found}, config)
+
+
+def rt_polarity_files() -> list[Path]:
+    """Its negative sentences, and its positive ones."""
+    return fetch_all("rt_polarity", list(RT_POLARITY))
 
 
 def holds_texts(path: Path) -> bool:

@@ -14,7 +14,7 @@ from gradlab.data.columns import Frame, numbered
 from gradlab.data.dataset import SplitName
 from gradlab.data.tabular import dates
 from gradlab.errors import UserError
-from gradlab.words import SHOWN, some
+from gradlab.wording import SHOWN, some
 
 if TYPE_CHECKING:
     import polars as pl

@@ -29,7 +29,7 @@ from gradlab.data.sources.table_splits import joined, keys_of
 from gradlab.data.sources.targets import read_target
 from gradlab.data.tabular import batches, decimal_sign
 from gradlab.errors import UnknownName, UserError, unknown
-from gradlab.words import some
+from gradlab.wording import some
 
 if TYPE_CHECKING:
     import polars as pl

@@ -24,7 +24,12 @@ _PTB: tuple[tuple[SplitName, str, str], ...] = (
 @datasets.register("tiny_shakespeare")
 def tiny_shakespeare(config: DataConfig) -> Source:
     """40,000 lines of Shakespeare's plays, 1,115,394 characters (Karpathy 2015)."""
-    path = fetch(
+    return text_source("tiny_shakespeare", read_text(shakespeare_file()), config)
+
+
+def shakespeare_file() -> Path:
+    """The file of all lines."""
+    return fetch(
         "tinyshakespeare",
         "input.txt",
         (
@@ -32,15 +37,19 @@ def tiny_shakespeare(config: DataConfig) -> Source:
         ),
         "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     )
-    return text_source("tiny_shakespeare", read_text(path), config)
 
 
 @datasets.register("ptb")
 def ptb(config: DataConfig) -> Source:
     """The Penn Treebank as Mikolov prepared it: 10,000 words, 929,589 in train (Marcus 1993)."""
-    paths = fetch_all("ptb", [Remote(name, digits, (PTB + name,)) for _, name, digits in _PTB])
-    texts = {split: read_text(path) for (split, _, _), path in zip(_PTB, paths, strict=True)}
+    paths = zip(_PTB, ptb_files(), strict=True)
+    texts = {split: read_text(path) for (split, _, _), path in paths}
     return _source("ptb", texts, config, ())
+
+
+def ptb_files() -> list[Path]:
+    """Those of train, val and test."""
+    return fetch_all("ptb", [Remote(name, digits, (PTB + name,)) for _, name, digits in _PTB])
 
 
 def stream_source(path: Path, config: DataConfig) -> Source:

@@ -10,7 +10,7 @@ from pydantic import Field as Described
 
 from gradlab.config import Config
 from gradlab.data.columns import CELLS
-from gradlab.words import some
+from gradlab.wording import some
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,7 +13,7 @@ from gradlab.data.tabular.column import LARGEST, TableColumn, batches, long
 from gradlab.data.tabular.dates import moments, part_of
 from gradlab.data.tabular.words import bag
 from gradlab.data.tabular.written import numbers
-from gradlab.words import some
+from gradlab.wording import some
 
 if TYPE_CHECKING:
     import polars as pl
