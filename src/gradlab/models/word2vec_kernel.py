@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 
 SKIP_GRAM, CBOW = 0, 1
 NEGATIVE, HIERARCHICAL, FULL = 0, 1, 2
-TOGETHER = (2, 8)
+TOGETHER = (2, 4)
 """Windows of skip-gram and of CBOW that are learnt from together."""
 REACH = 16.0
 """Scores beyond this are taken for this: the sigmoid is 1 there to seven digits."""

@@ -23,7 +23,7 @@ def _word2vec(name: str, summary: str, lr: float, departures: tuple[str, ...]) -
         summary=summary,
         paper="Mikolov et al. (2013), Efficient estimation of word representations in vector "
         "space, https://arxiv.org/abs/1301.3781",
-        departures=("eight neighbouring windows are learnt from together", *departures),
+        departures=("neighbouring windows are learnt from together", *departures),
         model=Choice(name="word2vec", size=100),
         task=Choice(name="word2vec", objective=name),
         data=DataConfig(
