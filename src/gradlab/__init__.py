@@ -27,6 +27,7 @@ _PUBLIC = {
     "judge": ("gradlab.explore.judge", "judge"),
     "write": ("gradlab.explore.write", "write"),
     "words": ("gradlab.explore.words", "words"),
+    "backtest": ("gradlab.explore.backtest", "backtest"),
     "vectors": ("gradlab.explore.vectors", "vectors"),
     "find_lr": ("gradlab.workflows.lr", "find_lr"),
     "train_ensemble": ("gradlab.workflows.ensemble", "train_ensemble"),
@@ -41,6 +42,7 @@ __all__ = [
     "Run",
     "UserError",
     "__version__",
+    "backtest",
     "explain",
     "features",
     "find_lr",
@@ -61,6 +63,7 @@ __all__ = [
 if TYPE_CHECKING:
     from gradlab import models
     from gradlab.errors import UserError
+    from gradlab.explore.backtest import backtest
     from gradlab.explore.explain import explain
     from gradlab.explore.features import features
     from gradlab.explore.generate import generate

@@ -113,6 +113,15 @@ class DataConfig(Config):
         None, description="a table's column by which the last examples are held out; no input"
     )
     text: str | None = Field(None, description="a table's column of texts, the only input")
+    series: str | None = Field(
+        None, description="a table's column that tells its series apart, for forecasts"
+    )
+    window: int = Field(
+        0, ge=0, le=100_000, description="steps of a series that are looked back on (0: by season)"
+    )
+    horizon: int = Field(
+        0, ge=0, le=100_000, description="steps of a series to forecast (0: the table is no series)"
+    )
     drop: tuple[str, ...] = Field((), description="a table's columns that are no inputs: a,b")
     header: Literal["first", "none"] = Field(
         "first", description="a CSV's line of column names (none: they are column_1, column_2, ...)"

@@ -6,6 +6,7 @@ Drawn as those of `gradlab.drawing`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,6 +129,36 @@ def passage(pieces: Sequence[str], values: np.ndarray, width: int, title: str) -
     axes.set_title(title.format(f"{most:.2g}"), loc="left", fontsize=8)
     for side in axes.spines.values():
         side.set_visible(False)
+    return figure
+
+
+@styled
+def forecasts(
+    stamps: np.ndarray, truth: np.ndarray, said: np.ndarray, low: np.ndarray, high: np.ndarray,
+    begins: Sequence[int], what: str,
+) -> Figure:  # fmt: skip
+    """What came and what was forecast over time, with the interval; S each, a line a forecast."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    single = len(begins) == len(stamps)
+    edges = [0, len(stamps)] if single else [*begins, len(stamps)]
+    axes.plot(stamps, truth, color=THEME["muted"], lw=1.2, label="truth")
+    for number, (first, last) in enumerate(pairwise(edges)):
+        part = slice(first, last)
+        named = "_" if number else "forecast"  # an underscore keeps it out of the legend
+        axes.plot(stamps[part], said[part], color=THEME["train"], lw=1.2, label=named)
+        if len(low):
+            axes.fill_between(
+                stamps[part], low[part], high[part], color=THEME["train"], alpha=0.15, lw=0
+            )
+        if number and len(edges) < 60:
+            axes.axvline(stamps[first], color=THEME["muted"], lw=0.4, alpha=0.6)
+    axes.set_ylabel(label(what, 40))
+    axes.legend(loc="upper right", fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    _plain(axes)
     return figure
 
 

@@ -254,4 +254,33 @@ def vectors(
     printing.answer(asked.vectors(run), (out,), json)
 
 
-COMMANDS = (features, similar, explain, generate, judge, latent, play, words, vectors)
+def backtest(
+    run: Path,
+    /,
+    *,
+    windows: Annotated[int, Parameter(help="moments of each series to forecast from")] = 10,
+    split: Annotated[Literal["val", "test"], Parameter(help="of which times")] = "test",
+    data: Annotated[str | None, Parameter(help="a table of your own instead")] = None,
+    every: Annotated[int | None, Parameter(help="steps between two (the horizon)")] = None,
+    machine: Machine = NO_MACHINE,
+    out: Annotated[
+        Path | None, Parameter(help="the forecasts (.csv, .parquet), or a picture (.png)")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Forecast a series from moments of its past, beside what came and what guessing reaches."""
+    from gradlab.explore import backtest as asked
+    from gradlab.runs import load
+
+    if out is not None:
+        asked.check_out(out)
+    opened = load(run, runtime=machine.runtime)
+    found = asked.backtest(opened, windows, split=split, data=data, every=every)
+    for line in found.notes:
+        printing.note(line)
+    printing.answer(found, (out,), json)
+
+
+COMMANDS = (
+    features, similar, explain, generate, judge, latent, play, words, vectors, backtest,
+)  # fmt: skip

@@ -8,11 +8,16 @@ from pathlib import Path
 from gradlab import paths
 
 DOWNLOADED = (
-    "cifar10", "fashion_mnist", "imdb", "mnist", "ptb", "rt_polarity", "tiny_shakespeare",
-    "titanic",
+    "cifar10", "daily_min_temperatures", "fashion_mnist", "imdb", "mnist", "pollution", "ptb",
+    "rt_polarity", "seattle_weather", "tiny_shakespeare", "titanic",
 )  # fmt: skip
 """The named sets that are downloaded; the others are shipped with a package."""
-_FOLDERS = {"tiny_shakespeare": "tinyshakespeare"}
+_FOLDERS = {
+    "daily_min_temperatures": "timeseries",
+    "pollution": "timeseries",
+    "seattle_weather": "timeseries",
+    "tiny_shakespeare": "tinyshakespeare",
+}
 
 
 def is_here(name: str) -> bool:

@@ -28,7 +28,7 @@ from gradlab.registry import Registry
 
 Shape = tuple[int, ...]
 """The shape of one example: (C, H, W) of an image, (D,) of values, (T, V) of tokens (T 0: any
-length)."""
+length), (1, T, F) of a series: steps and variables."""
 
 MOST = 1_000_000_000
 """A network of more parameters is refused: in float32 they alone fill 4 GB."""
@@ -51,6 +51,7 @@ models: Registry[Callable[..., nn.Module]] = Registry(
         "gradlab.models.recurrent",
         "gradlab.models.texts",
         "gradlab.models.word2vec",
+        "gradlab.models.forecast",
         "gradlab.models.tabular",
     ),
 )

@@ -97,7 +97,7 @@ def alias_table(shares: Tensor) -> tuple[Tensor, Tensor]:
     shares: N, of sum 1. Returns the chance of staying, N, and the other word, N.
 
     >>> stay, other = alias_table(torch.tensor([0.5, 0.25, 0.25]))
-    >>> drawn = torch.zeros(3).index_add(0, other, (1 - stay) / 3) + stay / 3
+    >>> drawn = torch.zeros(3).double().index_add(0, other, (1 - stay) / 3) + stay / 3
     >>> drawn.tolist()
     [0.5, 0.25, 0.25]
     """

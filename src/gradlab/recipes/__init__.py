@@ -25,6 +25,7 @@ recipes: Registry[Recipe] = Registry(
         "gradlab.recipes.language",
         "gradlab.recipes.texts",
         "gradlab.recipes.words",
+        "gradlab.recipes.series",
     ),
 )
 """The named recipes."""

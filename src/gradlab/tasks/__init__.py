@@ -18,6 +18,7 @@ tasks: Registry[Any] = Registry(
         "gradlab.tasks.gan",
         "gradlab.tasks.language",
         "gradlab.tasks.word2vec",
+        "gradlab.tasks.forecasting",
     ),
 )
 """The kinds of problem; each entry is a `gradlab.tasks.base.Task`."""

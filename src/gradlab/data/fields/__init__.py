@@ -15,6 +15,7 @@ fields: Registry[Any] = Registry(
         "gradlab.data.fields.label",
         "gradlab.data.fields.number",
         "gradlab.data.fields.text",
+        "gradlab.data.fields.series",
     ),
 )
 """The kinds of field by their `type`; each entry is a class, see `gradlab.data.fields.base`."""

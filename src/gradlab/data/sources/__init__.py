@@ -28,6 +28,7 @@ datasets: Registry[Callable[[DataConfig], Source]] = Registry(
         "gradlab.data.sources.tables",
         "gradlab.data.sources.texts",
         "gradlab.data.sources.labelled_texts",
+        "gradlab.data.sources.series",
     ),
 )
 """The named sets; each entry reads its set as a `Source`."""
@@ -47,19 +48,25 @@ def source(config: DataConfig) -> Source:
     found = _read(config)
     for key in ("group", "time"):
         column = getattr(config, key)
-        if column is not None and key not in found.keys:
+        if column is not None and key not in found.keys and not _is_series(found):
             raise UserError(
                 f"data.{key}: expected a column of a table, but {found.name} has none called "
                 f"{column!r} ({found.schema.words()}): leave --data.{key} out"
             )
     beside = ("drop", "val_file", "test_file")
     for key in [key for key in beside if getattr(config, key)]:
+        if key == "drop" and _is_series(found):
+            continue
         if not any(isinstance(field, Table) for field in found.schema.inputs.values()):
             raise UserError(
                 f"data.{key}: expected a table, but {found.name} is none ({found.schema.words()}): "
                 f"leave --data.{key} out"
             )
     return found
+
+
+def _is_series(found: Source) -> bool:
+    return any(field.type == "series" for field in found.schema.inputs.values())
 
 
 def _read(config: DataConfig) -> Source:
@@ -76,6 +83,10 @@ def _read(config: DataConfig) -> Source:
     kind = "table" if table_files(path) else kind_of(path)
     if kind is None and holds_texts(path):
         return text_folder_source(path, config)
+    if kind == "table" and config.horizon:
+        from gradlab.data.sources.series import series_source
+
+        return series_source(path, config)
     if kind == "table" and config.text is not None:
         return text_table_source(path, config)
     if kind != "table" and _holds_images(path):

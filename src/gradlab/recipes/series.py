@@ -1,0 +1,43 @@
+"""Recipes for series."""
+
+from __future__ import annotations
+
+from gradlab.config import (
+    Choice,
+    DataConfig,
+    OptimizerConfig,
+    Plan,
+    Recipe,
+    ScheduleConfig,
+    Target,
+)
+from gradlab.recipes import register
+
+_KIND = "series"
+LAI = (
+    "Lai et al. (2018), Modeling long- and short-term temporal patterns with deep neural networks, "
+    "https://arxiv.org/abs/1703.07015"
+)
+
+register(
+    Recipe(
+        name="forecaster",
+        kind=_KIND,
+        summary="the next values of a series, with intervals: an LSTM beside a linear model",
+        paper=LAI,
+        departures=("an LSTM without convolutions and skips", "quantiles are learnt beside"),
+        model=Choice(name="forecaster"),
+        data=DataConfig(name="daily_min_temperatures", horizon=1, val=0.1, test=0.2),
+        optimizer=OptimizerConfig(name="adamw", lr=2e-3, weight_decay=0.05),
+        schedule=ScheduleConfig(name="cosine", warmup=0.5),
+        plan=Plan(epochs=20, updates=1000, batch_size=64, clip_norm=1.0, patience=8, min_epochs=5),
+        targets=(
+            Target(
+                dataset="daily_min_temperatures",
+                metric="rmse",
+                value=2.15,
+                source="a linear autoregression of 7 days with yearly terms",
+            ),
+        ),
+    )
+)
