@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-LR = {"skip_gram": 0.025, "cbow": 0.05}
+LR = {"skip_gram": 0.025, "cbow": 0.075}
 """Of gradlab's recipes; gensim has 0.025 for both."""
 WORDS = 2_000_000
 """That are learnt from in a round."""

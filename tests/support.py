@@ -44,6 +44,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "data.tokens.minimum": 1, "model.size": 8,
         },
     ),
+    "forecast": (
+        "forecaster",
+        {
+            "epochs": 3, "plan.log_steps": 1, "plan.checkpoint_seconds": 0, "plan.updates": 0,
+            "data": str(Path(__file__).parent / "series" / "tides.csv"), "data.time": "hour",
+            "data.target": "level", "data.window": 12, "data.horizon": 3, "batch_size": 64,
+            "model.width": 4,
+        },
+    ),
     "dqn": (
         "dqn",
         {

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -191,6 +192,16 @@ def test_without_a_recipe_the_usual_one_for_the_kind_of_data_is_trained(capsys, 
     ):
         code, _, err = run(capsys, "train", *given)
         assert code == 2 and said in err
+
+
+def test_what_is_said_of_a_table_or_lies_in_a_folder_decides_too():
+    from gradlab.recipes.usual import usual
+
+    here = Path(__file__).parents[1]
+    assert usual(here / "series" / "tides.csv", ["data.horizon"]) == "forecaster"
+    assert usual(here / "series" / "tides.csv", ["text"]) == "nbsvm"
+    assert usual(here / "series" / "tides.csv") == "tabular"
+    assert usual(here / "films") == "nbsvm"
 
 
 def test_each_kind_of_data_has_a_recipe():

@@ -48,6 +48,7 @@ QUESTIONS: dict[str, Case] = {
     "latent": Case("autoencoder", lambda ask, run, _: ask(run), (".png",)),
     "words": Case("word2vec", lambda ask, run, _: ask(run, "similar", ["love"]), (".png",)),
     "vectors": Case("word2vec", lambda ask, run, _: ask(run), (".txt", ".vec", ".bin", ".npz")),
+    "backtest": Case("forecast", lambda ask, run, _: ask(run, 4), (".csv", ".parquet", ".png")),
     "play": Case("dqn", lambda ask, run, _: ask(run, 2, film=True), (".png", ".gif")),
     "compare": Case("classification", lambda ask, run, other: ask([run, other]), (".png",)),
 }

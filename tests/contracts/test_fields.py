@@ -22,11 +22,14 @@ from gradlab.data.fields.base import Checked, Field, Inputs
 from gradlab.data.fields.image import Image
 from gradlab.data.fields.label import Label
 from gradlab.data.fields.number import Number
+from gradlab.data.fields.series import Future, Series
 from gradlab.data.fields.table import Table
 from gradlab.data.fields.text import Stream, Text, Word
 from gradlab.data.fields.values import Values
+from gradlab.data.layout import Layout
 from gradlab.data.loader import Loader
 from gradlab.data.tokens import Tokens
+from gradlab.data.windows import Timeline, Windowed
 from gradlab.errors import UserError
 
 COUNT = 24
@@ -40,6 +43,11 @@ class Case:
     field: Field
     raw: Any
     inputs: list[Any] | None = None
+
+
+STEPS = RNG.normal(5, 2, (COUNT + 3, 2))
+STARTS = np.arange(COUNT)
+LINE = Timeline(np.arange(COUNT + 3), np.zeros(COUNT + 3, np.int64))
 
 
 def _cases() -> dict[str, Case]:
@@ -69,6 +77,12 @@ def _cases() -> dict[str, Case]:
             Listed(list("the rain in Spain stays.")),
             ["a rat in it"],
         ),
+        "series": Case(
+            Series(length=4, layout=Layout(time=("day",), target="y", numbers=("y", "x"))),
+            Windowed(STEPS, STARTS, 4, LINE),
+            [pl.DataFrame({"day": range(9), "y": range(9), "x": range(9)})],
+        ),
+        "future": Case(Future(steps=3), Windowed(STEPS[:, :1], STARTS, 3, LINE)),
         "boxes": Case(Boxes(height=6, width=9), Listed(boxes)),
     }
 

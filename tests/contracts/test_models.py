@@ -73,6 +73,7 @@ COUNTS = {
     "text_cnn": (((0, 67), 3), 381_303),
     "bilstm": (((0, 67), 3), 108_291),
     "word2vec": (((1, 67), 67), 13_400),
+    "forecaster": (((1, 28, 6), 3), 5_726),
     "q_mlp": (((8,), 4), 69_124),
     "q_nature": (((4, 84, 84), 6), 1_687_206),
     "tabular": (((13,), 3), 49_664),
@@ -81,6 +82,8 @@ VALUES = ("linear", "mlp", "dense_autoencoder", "q_mlp", "tabular")
 """Networks that take examples of the shape (D,); all but q_mlp take images too."""
 TOKENS = ("recurrent_lm", "bag_of_ngrams", "nbsvm", "text_cnn", "bilstm", "word2vec")
 """Networks that take tokens of the shape (T, V)."""
+SERIES = ("forecaster",)
+"""Networks that take any image, its rows as steps."""
 LONG = 9
 """Tokens of an example."""
 SQUARE = ("dcgan",)
@@ -309,7 +312,7 @@ def test_values_that_are_no_images_are_taken_or_refused(name):
             create(name, inputs=(13,), outputs=3)
 
 
-@pytest.mark.parametrize("name", [n for n in models if n not in (*VALUES, *TOKENS)])
+@pytest.mark.parametrize("name", [n for n in models if n not in (*VALUES, *TOKENS, *SERIES)])
 def test_images_that_are_too_small_are_refused_with_their_size(name):
     with pytest.raises(UserError, match=r"at least \d+x\d+ pixels, found .*40x5 pixels: "):
         create(name, inputs=(3, 5, 40), outputs=3)

@@ -13,7 +13,7 @@ from gradlab.models.word2vec import alias_table, huffman
 
 kernel = pytest.importorskip("gradlab.models.word2vec_kernel")
 
-WORDS, SIZE, LR = 12, 20, 0.3
+WORDS, SIZE, LR, NEGATIVES = 12, 20, 0.3, 4
 DRAWN = 3
 """The only word that is ever drawn as a negative."""
 TEXT = [4, 5, 3, 3, 7, 7, 8, 9, 10, 11, 2, 4, -1, 6, 5, -1, -1, 9, -1, 3, 4, 5, 6, 7]
@@ -34,7 +34,30 @@ def tree() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def learnt(objective: str, softmax: str, exact: bool, learns: bool = True, seed: int = 1):
+class Dice:
+    """The kernel's random numbers (PCG-XSH-RR), in the order in which it draws them."""
+
+    def __init__(self, seed: int) -> None:
+        self.state = seed
+        self.bits()
+
+    def bits(self) -> int:
+        old = self.state
+        self.state = (old * 6364136223846793005 + 1442695040888963407) % 2**64
+        mixed, turn = (((old >> 18) ^ old) >> 27) % 2**32, old >> 59
+        return (mixed >> turn | mixed << (-turn & 31)) % 2**32
+
+    def skip(self, count: int) -> None:
+        for _ in range(count):
+            self.bits()
+
+    def reach(self, window: int) -> int:
+        return 1 + (self.bits() * window >> 32)
+
+
+def learnt(
+    objective: str, softmax: str, exact: bool, window: int = 1, learns: bool = True, seed: int = 1
+):
     vectors, outputs = start(0)
     total, count = kernel.learn(
         np.array(TEXT, np.int32), vectors, outputs,
@@ -42,13 +65,17 @@ def learnt(objective: str, softmax: str, exact: bool, learns: bool = True, seed:
         np.zeros(WORDS, np.uint32), np.full(WORDS, DRAWN, np.int32), *tree(),
         {"skip_gram": 0, "cbow": 1}[objective],
         {"negative": 0, "hierarchical": 1, "full": 2}[softmax],
-        4, 1, LR, LR, exact, np.uint64(seed), learns,
+        NEGATIVES, window, LR, LR, exact, np.uint64(seed), learns,
     )  # fmt: skip
     return total, count, vectors, outputs
 
 
-def by_hand(objective: str, softmax: str, exact: bool):
+def by_hand(objective: str, softmax: str, exact: bool, window: int, seed: int = 1):
     """Neighbouring windows from the same vectors; their targets one after the other."""
+    dice = Dice(seed)
+    dice.skip(sum(word >= 0 for word in TEXT))
+    drawing = 2 * NEGATIVES * (softmax == "negative")
+    dice.skip(drawing)
     vectors, outputs = (torch.from_numpy(one).double() for one in start(0))
     nodes, codes, offsets = tree()
     total, count, at = 0.0, 0, 0
@@ -62,11 +89,16 @@ def by_hand(objective: str, softmax: str, exact: bool):
             continue
         pairs = []  # of each window: words around it, its target
         for place in range(at, at + group):
-            around = [
-                text[p] for p in (place - 1, place + 1) if 0 <= p < len(text) and text[p] >= 0
-            ]
+            reach, around = dice.reach(window), []
+            for side in (-1, 1):
+                for step in range(1, reach + 1):
+                    beside = place + side * step
+                    if not 0 <= beside < len(text) or text[beside] < 0:
+                        break
+                    around.append(text[beside])
             if around:
                 pairs.append((around, text[place]))
+        dice.skip(drawing)
 
         def given(seen, around):
             rows = seen[around]
@@ -113,11 +145,13 @@ def by_hand(objective: str, softmax: str, exact: bool):
     return total, count, vectors, outputs
 
 
+@pytest.mark.parametrize("window", [1, 4])
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("softmax", ["negative", "hierarchical", "full"])
 @pytest.mark.parametrize("objective", ["skip_gram", "cbow"])
-def test_a_stretch_is_learnt_as_autograd_learns_it(objective, softmax, exact):
-    found, expected = learnt(objective, softmax, exact), by_hand(objective, softmax, exact)
+def test_a_stretch_is_learnt_as_autograd_learns_it(objective, softmax, exact, window):
+    found = learnt(objective, softmax, exact, window)
+    expected = by_hand(objective, softmax, exact, window)
     assert found[0] == pytest.approx(expected[0], rel=1e-5)
     assert found[1] == expected[1]
     for one, other in zip(found[2:], expected[2:], strict=True):

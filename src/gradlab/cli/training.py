@@ -50,7 +50,8 @@ def train(
         raise UserError(f"--recipe is no option, it comes first: gradlab train {asked}")
     short = {"data": data, "epochs": epochs, "seed": seed, "lr": lr, "batch_size": batch_size}
     named = {key: value for key, value in short.items() if value is not None}
-    chosen = find(recipe or usual(data), {**named, **dotted(fields)})
+    said = dotted(fields)
+    chosen = find(recipe or usual(data, said), {**named, **said})
     run_options: dict[str, Any] = {
         "out": out,
         "name": name,

@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 
 SKIP_GRAM, CBOW = 0, 1
 NEGATIVE, HIERARCHICAL, FULL = 0, 1, 2
-TOGETHER = (2, 4)
+TOGETHER = (2, 6)
 """Windows of skip-gram and of CBOW that are learnt from together."""
 REACH = 16.0
 """Scores beyond this are taken for this: the sigmoid is 1 there to seven digits."""
@@ -199,6 +199,18 @@ def _add(a, rows, n, b, outs, m, change, by_row, by_out):
             i += 1
 
 
+@_inlined
+def _logistic(score):
+    """The sigmoid of a score, and minus its logarithm."""
+    at = (min(max(score, np.float32(-REACH)), np.float32(REACH)) + np.float32(REACH)) * np.float32(
+        CELLS
+    )
+    cell = np.intp(at)
+    rest = at - np.float32(cell)
+    share = _SIGMOID[cell] + rest * (_SIGMOID[cell + 1] - _SIGMOID[cell])
+    return share, _LOSS[cell] + rest * (_LOSS[cell + 1] - _LOSS[cell])
+
+
 @_compiled
 def _binary(scores, m, n, truth, times, lr):
     """Scores of yes-or-no questions become changes (lr times minus the gradient); their loss.
@@ -210,15 +222,10 @@ def _binary(scores, m, n, truth, times, lr):
         yes = truth[k] > 0
         for i in range(n):
             place = k * n + i
-            score = scores[place] if yes else -scores[place]
-            score = min(max(score, np.float32(-REACH)), np.float32(REACH))
-            at = (score + np.float32(REACH)) * np.float32(CELLS)
-            cell = np.intp(at)
-            rest = at - np.float32(cell)
-            share = _SIGMOID[cell] + rest * (_SIGMOID[cell + 1] - _SIGMOID[cell])
+            share, cost = _logistic(scores[place] if yes else -scores[place])
             change = lr * times[place] * (np.float32(1) - share)
             scores[place] = change if yes else -change
-            loss += times[place] * (_LOSS[cell] + rest * (_LOSS[cell + 1] - _LOSS[cell]))
+            loss += times[place] * cost
     return loss
 
 
@@ -287,7 +294,8 @@ def learn(
     times = np.empty(most * max(widest, negatives), np.float32)
     ones = np.ones(most * widest, np.float32)
     counting = np.arange(max(most, widest, negatives))
-    yes, no = np.ones(widest, np.int8), np.zeros(max(negatives, 1), np.int8)
+    no = np.zeros(max(negatives, 1), np.int8)
+    gained = np.empty(size, np.float32)
     outs, picked = counting.copy(), np.empty(most, np.intp)
     lows, highs = np.empty(together, np.intp), np.empty(together, np.intp)
     drawn, coming = np.empty(negatives, np.intp), np.empty(negatives, np.intp)
@@ -336,11 +344,20 @@ def learn(
                 for d in range(size):
                     before[j, d] = 0
                     changes[j, d] = 0
-                for place in range(lows[j], highs[j]):
-                    word = kept[place]
-                    if place != at + j:
+                place = lows[j]
+                while place < highs[j]:
+                    # Two words at a time, without the one in the middle.
+                    place += place == at + j
+                    after = place + 1 + (place + 1 == at + j)
+                    if after < highs[j]:
+                        one, two = kept[place], kept[after]
                         for d in range(size):
-                            before[j, d] += scale * vectors[word, d]
+                            before[j, d] += scale * (vectors[one, d] + vectors[two, d])
+                    elif place < highs[j]:
+                        one = kept[place]
+                        for d in range(size):
+                            before[j, d] += scale * vectors[one, d]
+                    place = after + 1
         # What they are to say no to: the same words for all.
         if mode == NEGATIVE and found:
             for k in range(found):
@@ -364,6 +381,22 @@ def learn(
         # What they are to say yes to: each window its own.
         for j in range(group):
             centre = np.intp(kept[at + j])
+            if mode == NEGATIVE and objective == CBOW:
+                if highs[j] - lows[j] < 2:
+                    continue
+                score = np.float32(0)
+                for d in range(size):
+                    score += before[j, d] * outputs[centre, d]
+                right, cost = _logistic(score)
+                total += cost
+                predictions += 1
+                if learns:
+                    change = lr * (np.float32(1) - right)
+                    for d in range(size):
+                        y = outputs[centre, d]
+                        changes[j, d] += change * y
+                        outputs[centre, d] = y + change * before[j, d]
+                continue
             count = 0
             if objective == SKIP_GRAM:
                 for place in range(lows[j], highs[j]):
@@ -373,10 +406,42 @@ def learn(
                 picked[0], count = j, 1
             if not count:
                 continue
-            m, answers = words, yes
+            predictions += count
             if mode == NEGATIVE:
-                outs[0], m = centre, 1
-            elif mode == HIERARCHICAL:
+                # One output alone, two inputs at a time: calls would take longer than arithmetic.
+                for d in range(size):
+                    gained[d] = 0
+                i = 0
+                while i < count:
+                    p, q = picked[i], picked[min(i + 1, count - 1)]
+                    score, other = np.float32(0), np.float32(0)
+                    for d in range(size):
+                        y = outputs[centre, d]
+                        score += before[p, d] * y
+                        other += before[q, d] * y
+                    right, cost = _logistic(score)
+                    change = lr * (np.float32(1) - right)
+                    total += cost
+                    if i + 1 < count:
+                        right, cost = _logistic(other)
+                        second = lr * (np.float32(1) - right)
+                        total += cost
+                        for d in range(size):
+                            y = outputs[centre, d]
+                            changes[p, d] += change * y
+                            changes[q, d] += second * y
+                            gained[d] += change * before[p, d] + second * before[q, d]
+                    else:
+                        for d in range(size):
+                            changes[p, d] += change * outputs[centre, d]
+                            gained[d] += change * before[p, d]
+                    i += 2
+                if learns:
+                    for d in range(size):
+                        outputs[centre, d] += gained[d]
+                continue
+            m, answers = words, no
+            if mode == HIERARCHICAL:
                 first, last = offsets[centre], offsets[centre + 1]
                 m, answers = last - first, codes[first:last]
                 for k in range(m):
@@ -386,7 +451,6 @@ def learn(
                 total += _softmax(scores, m, count, centre, lr)
             else:
                 total += _binary(scores, m, count, answers, ones, lr)
-            predictions += count
             if learns:
                 _add(changes, picked, count, outputs, outs, m, scores, 1, count)
                 _add(outputs, outs, m, before, picked, count, scores, count, 1)
@@ -398,12 +462,21 @@ def learn(
         elif learns:
             for j in range(group):
                 scale = np.float32(1 / max(highs[j] - lows[j] - 1, 1) if exact else 1)
-                for d in range(size):
-                    changes[j, d] *= scale
-                for place in range(lows[j], highs[j]):
-                    word = kept[place]
-                    if place != at + j:
+                place = lows[j]
+                while place < highs[j]:
+                    place += place == at + j
+                    after = place + 1 + (place + 1 == at + j)
+                    one = kept[min(place, highs[j] - 1)]
+                    two = kept[after] if after < highs[j] else one
+                    if one != two:
                         for d in range(size):
-                            vectors[word, d] += changes[j, d]
+                            change = scale * changes[j, d]
+                            vectors[one, d] += change
+                            vectors[two, d] += change
+                    elif place < highs[j]:
+                        many = scale * (1 + (after < highs[j]))
+                        for d in range(size):
+                            vectors[one, d] += many * changes[j, d]
+                    place = after + 1
         at += group
     return total, predictions

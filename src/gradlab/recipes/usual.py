@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from gradlab import paths
 from gradlab.data.kinds import Kind, kind_of, table_files
 from gradlab.data.sources import datasets
+from gradlab.data.sources.labelled_texts import holds_texts
 from gradlab.errors import UserError
 from gradlab.recipes import recipes
 from gradlab.text import quoted
@@ -21,8 +23,17 @@ USUAL: dict[Kind, str] = {
 """By kind of data; a folder is one of photos, unless it holds tables."""
 
 
-def usual(data: str | os.PathLike[str] | None) -> str:
-    """The name of a recipe for one's own data; UserError where none suits, or data has no path."""
+ASKED = {"horizon": "forecaster", "text": "nbsvm"}
+"""By what else is said of a table (`data.horizon`, `data.text`)."""
+TEXTS = "nbsvm"
+"""For a folder of texts of classes."""
+
+
+def usual(data: str | os.PathLike[str] | None, given: Iterable[str] = ()) -> str:
+    """The name of a recipe for one's own data; `given` are the fields of it that are set.
+
+    UserError where none suits, or data has no path.
+    """
     if data is None:
         raise UserError(
             "nothing says what to train: give a recipe (gradlab list shows all), or data of your "
@@ -36,13 +47,16 @@ def usual(data: str | os.PathLike[str] | None) -> str:
             f"gradlab train {meant} --data {name}"
         )
     path = paths.given(name, "data")
-    if table_files(path):
-        return USUAL["table"]
+    if table_files(path) or kind_of(path) == "table":
+        said = [ASKED[key] for key in ASKED if {key, f"data.{key}"} & set(given)]
+        return said[0] if said else USUAL["table"]
     if not path.exists():
         raise UserError(
             f"{quoted(name)} is neither a named dataset nor a path that exists. Named: "
             f"{', '.join(datasets)}"
         )
+    if holds_texts(path):
+        return TEXTS
     kind = "image" if path.is_dir() else kind_of(path)
     if kind is None:
         raise UserError(

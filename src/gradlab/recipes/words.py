@@ -43,7 +43,7 @@ register(
     _word2vec(
         "cbow",
         "word vectors: from the words around the one between them; faster",
-        0.05,
+        0.075,
         ("the gradient divides by the words of a window (Irsoy et al. 2021)",),
     )
 )

@@ -7,7 +7,7 @@ season ago, a linear autoregression.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -23,9 +23,10 @@ from gradlab.data.fields.series import Future, Series
 from gradlab.data.loader import Batch
 from gradlab.data.windows import Windowed
 from gradlab.measures import Measure, register
+from gradlab.models.forecast import Forecaster
 from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer, Cell
-from gradlab.tasks.base import Own
+from gradlab.tasks.base import Own, TrainingPart
 from gradlab.tasks.baselines import Baselines
 from gradlab.tasks.findings.forecasts import ForecastCollector
 from gradlab.tasks.metrics import Absolute, Loss, Mean, Metric
@@ -189,6 +190,23 @@ class Forecasting(Supervised):
     def outputs(self) -> int:
         """For each step the value, then each of the quantiles."""
         return self.field.steps * (1 + len(self.quantiles))
+
+    def training_parts(self, fresh: bool) -> dict[str, TrainingPart]:
+        """As of any supervised task; a linear model begins by least squares."""
+        if isinstance(self.model, Forecaster) and self.recipe.transfer.init == "default":
+            if fresh:
+                self.model.begin_with_least_squares(self._standardised, self.quantiles)
+            if self.model.keep_linear():
+                self.notes += (
+                    "the linear model of the window is that of least squares (ridge); the "
+                    "recurrent layers learn what it leaves",
+                )
+        return super().training_parts(fresh)
+
+    def _standardised(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Windows and what follows, of train in the order of time."""
+        for batch in self.in_order("train").in_order():
+            yield batch[self.name], (batch[self.target] - self.field.mean) / self.field.std
 
     def split_up(self, output: Tensor) -> Tensor:
         """Outputs as N 1+Q H."""

@@ -42,8 +42,10 @@ from gradlab.tasks.parts import Counter
 
 PIECES = 50
 """Places from which words are held out."""
-LEAST = 10_000
+LEAST = 50_000
 """Words of such a place, at least."""
+PORTIONS = 4
+"""Of a stretch for each of several threads: one that is done takes the next."""
 FULL_AT_MOST = 20_000
 """Words of a vocabulary whose softmax can be asked for in full."""
 
@@ -133,7 +135,9 @@ class Word2VecTask(Task):
         # Several threads write where others read: nobody gets them without asking.
         chosen = {"device": "cpu", "precision": "float32", "threads": runtime.threads or 1}
         super().__init__(recipe, schema, runtime.model_copy(update=chosen), own)
+        self._cut: dict[tuple[str, int], list[slice]] = {}
         self.threads = self.setup.threads
+        self._pool = ThreadPoolExecutor(self.threads)  # makes no thread before it is used
 
     def _refuse(self, recipe: Recipe, runtime: Runtime) -> None:
         if recipe.optimizer.name != "sgd":
@@ -178,6 +182,7 @@ class Word2VecTask(Task):
             # An array of numpy lies in large pages of memory, which random rows need.
             parameter.data = torch.from_numpy(parameter.detach().numpy().copy())
         self.done = Counter()
+        self._tables = self.corpus, self._made_tables(self.corpus.counts)
         self.settle(self.steps)
         self.notes += (
             "one thread: repeatable; --threads with a larger number is faster"
@@ -228,17 +233,16 @@ class Word2VecTask(Task):
     ) -> tuple[float, int]:
         """The sum of the losses of a stretch, and how many predictions it holds."""
         tokens = np.array(self.corpus.tokens[stretch])
-        threads = max(min(self.threads if learns else 1, len(tokens)), 1)
-        owners = seed.generate_state(threads, np.uint64)
-        parts = np.array_split(tokens, threads)
-        if threads == 1:
-            return self._learn(parts[0], rates, owners[0], learns)
-        with ThreadPoolExecutor(threads) as pool:
-            found = [
-                pool.submit(self._learn, part, rates, owner, learns)
-                for part, owner in zip(parts, owners, strict=True)
-            ]
-            results = [one.result() for one in found]
+        if self.threads == 1 or not learns:
+            return self._learn(tokens, rates, seed.generate_state(1, np.uint64)[0], learns)
+        count = max(min(self.threads * PORTIONS, len(tokens)), 1)
+        owners = seed.generate_state(count, np.uint64)
+        parts = np.array_split(tokens, count)
+        found = [
+            self._pool.submit(self._learn, part, rates, owner, learns)
+            for part, owner in zip(parts, owners, strict=True)
+        ]
+        results = [one.result() for one in found]
         return sum(total for total, _ in results), sum(count for _, count in results)
 
     def _learn(
@@ -271,8 +275,14 @@ class Word2VecTask(Task):
 
     def _stretches(self, split: str) -> list[slice]:
         """The places of a split in the corpus: the ends of many pieces are val."""
+        key = (split, id(self.corpus))
+        if key not in self._cut:
+            self._cut[key] = self._cut_out(split)
+        return self._cut[key]
+
+    def _cut_out(self, split: str) -> list[slice]:
         total = len(self.corpus.tokens)
-        pieces = max(min(PIECES, total // LEAST), 1)
+        pieces = max(min(PIECES, total // LEAST), 1) if self.recipe.data.val else 1
         edges = np.linspace(0, total, pieces + 1).astype(np.int64).tolist()
         found = []
         for first, last in pairwise(edges):

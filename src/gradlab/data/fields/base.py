@@ -125,6 +125,10 @@ class Field(Config):
         """A picture or a text of one value of its column."""
         return str(value)
 
+    def persistent(self, x: Tensor, target: Field) -> Tensor | None:
+        """The class that a batch of it says of a target by itself, N; None where it says none."""
+        return None
+
     def example(self) -> Tensor:
         """A batch of one, all zeros: to count operations, and to export."""
         raise NotImplementedError

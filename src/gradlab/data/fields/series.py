@@ -27,6 +27,8 @@ from gradlab.text import brief
 class Series(Field):
     """The last `length` steps of a series, all its variables, standardised: N 1 T F."""
 
+    baseline = "linear"
+
     type: Literal["series"] = "series"
     length: int = Described(ge=1, description="steps that are looked back on")
     layout: Layout = Described(description="the columns of the table, and the step")
@@ -113,6 +115,17 @@ class Series(Field):
         if self.means:
             first = first * self.stds[0] + self.means[0]
         return "... " + ", ".join(f"{one:.4g}" for one in first)
+
+    def persistent(self, x: Tensor, target: Field) -> Tensor | None:
+        """The class of the last step, where the target is a variable of a few texts."""
+        names, classes = self.layout.variables, getattr(target, "classes", ())
+        wanted = [f"{getattr(target, 'column', '')}={name}" for name in classes]
+        if not wanted or not set(wanted) <= set(names):
+            return None
+        places = [names.index(name) for name in wanted]
+        scale = [torch.tensor([one[place] for place in places]) for one in (self.stds, self.means)]
+        hot = x[:, 0, -1, places] * scale[0].to(x) + scale[1].to(x)  # N K, 0 or 1
+        return hot.argmax(1)
 
     def example(self) -> Tensor:
         """1 1 T F, zeros."""
