@@ -62,6 +62,18 @@ def test_figures_are_those_of_numpy(run):
     assert found["interval"] == pytest.approx((high - low).mean(), rel=1e-5)
 
 
+def test_intervals_are_fitted_to_val(run):
+    task = run.task
+    assert isinstance(task, Forecasting)
+    task.dataset = run.dataset
+    fitted = task.decision
+    assert len(fitted.margins) == 3 and fitted.covered_before is not None
+    # On val the share is what was asked for, as far as a few examples allow it.
+    assert task.measure("val")["coverage"] == pytest.approx(0.8, abs=0.08)
+    again = gradlab.load(run.path).task
+    assert again.decision == fitted
+
+
 def test_an_autoregression_that_is_exact_is_found():
     generator = np.random.default_rng(0)
     window = generator.normal(size=(200, 4))

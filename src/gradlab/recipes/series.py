@@ -48,11 +48,11 @@ register(
         summary="hourly pollution a day ahead from its own past and the weather's",
         paper=LAI,
         departures=("an LSTM without convolutions and skips", "quantiles are learnt beside"),
-        model=Choice(name="forecaster", dropout=0.3),
-        data=DataConfig(name="pollution", horizon=24, window=72, val=0.1, test=8760 / 43824),
+        model=Choice(name="forecaster", width=64, dropout=0.5),
+        data=DataConfig(name="pollution", horizon=24, window=24, val=0.1, test=8760 / 43824),
         optimizer=OptimizerConfig(name="adamw", lr=1e-3, weight_decay=0.1),
         schedule=ScheduleConfig(name="cosine", warmup=0.5),
-        plan=Plan(epochs=10, batch_size=128, clip_norm=1.0),
+        plan=Plan(epochs=4, batch_size=128, clip_norm=1.0),
         targets=(
             Target(
                 dataset="pollution",

@@ -67,6 +67,10 @@ class Decision(Config):
     chosen_by: str = Field("", description="f1 or youden")
     at_half: float | None = Field(None, description="what that is on val at a threshold of 0.5")
     at_threshold: float | None = Field(None, description="what it is at this threshold")
+    margins: tuple[float, ...] = Field(
+        (), description="of a forecast: by how much the interval of each step is widened"
+    )
+    covered_before: float | None = Field(None, description="share of val inside it without them")
     examples: int = Field(0, ge=0, description="of val")
     positives: int = Field(0, ge=0, description="those of the positive class")
 
@@ -74,6 +78,11 @@ class Decision(Config):
     def notes(self) -> tuple[str, ...]:
         """In words."""
         said = []
+        if self.margins and self.covered_before is not None:
+            said.append(
+                f"intervals: {'widened' if sum(self.margins) > 0 else 'narrowed'} by what val asks "
+                f"for (they held {self.covered_before:.1%} of it)"
+            )
         few_at_all = self.examples < FEW_AT_ALL
         if self.ece_before is not None and self.ece_after is not None:
             said.append(

@@ -28,10 +28,15 @@ from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer, Cell
 from gradlab.tasks.base import Own, TrainingPart
 from gradlab.tasks.baselines import Baselines
+from gradlab.tasks.decision import Decision
 from gradlab.tasks.findings.forecasts import ForecastCollector
 from gradlab.tasks.metrics import Absolute, Loss, Mean, Metric
 from gradlab.tasks.supervised import Supervised
 
+FEW = 20
+"""Examples of val below which an interval stays as it was learnt."""
+MOST = 100_000
+"""Those that are looked at, at most."""
 RIDGE = 1e-6
 """Of the autoregression, of the mean square of its inputs: lags that are alike stay finite."""
 
@@ -229,12 +234,48 @@ class Forecasting(Supervised):
     def bounds(self, output: Tensor) -> Tensor:
         """The quantiles in their units, in order, N Q H."""
         rows = self.split_up(output)[:, 1:] * self.field.std + self.field.mean
-        return rows.sort(1).values
+        rows = rows.sort(1).values
+        if self.decision.margins and len(self.quantiles) > 1:
+            margin = torch.tensor(self.decision.margins).to(rows)
+            rows = torch.cat([rows[:, :1] - margin, rows[:, 1:-1], rows[:, -1:] + margin], 1)
+        return rows
 
     def interval(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """The lowest and the highest quantile, N H each."""
         rows = self.bounds(output)
         return rows[:, 0], rows[:, -1]
+
+    @property
+    def decides(self) -> bool:
+        """Whether intervals are fitted to val after the training."""
+        return len(self.quantiles) > 1 and self.has("val")
+
+    def decide(self) -> dict[str, Any]:
+        """Widen the interval of each step so that it would have held its share of val.
+
+        Romano, Patterson and Candes (2019), "Conformalized quantile regression",
+        https://arxiv.org/abs/1905.03222.
+        """
+        self.decision = Decision()
+        if not self.decides:
+            return {}
+        outside = []
+        for batch, output in self.outputs_of(self.in_order("val")):
+            low, high = self.interval(output)
+            y = batch[self.target]
+            outside.append(torch.maximum(low - y, y - high).double().cpu())  # N H
+        beyond = torch.cat(outside)
+        count = len(beyond)
+        share = (self.quantiles[-1] - self.quantiles[0]) * (1 + 1 / count)
+        if count < FEW or share >= 1:
+            return {}
+        margins = torch.quantile(beyond[-MOST:], share, dim=0)
+        self.decision = Decision(
+            margins=tuple(margins.tolist()),
+            covered_before=float((beyond <= 0).double().mean()),
+            examples=count,
+        )
+        return self.decision.model_dump(exclude_defaults=True)
 
     def as_output(self, answers: Tensor) -> Tensor:
         """Values in their units (N H) as the network would have to give them."""
