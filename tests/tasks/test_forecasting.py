@@ -155,6 +155,7 @@ def test_predict_goes_on_where_a_table_ends(run, tmp_path, capsys):
     pl.read_csv(TIDES)[:20].write_csv(short)
     code, _, said = command(capsys, "predict", run.path, short)
     assert code and "it has 20 steps, expected the last 30 or more" in said
+    assert "gradlab backtest RUN" in refused(capsys, "eval", run.path, "--data", TIDES)
     other = tmp_path / "other.csv"
     pl.read_csv(TIDES).drop("wind").write_csv(other)
     assert "lacks wind" in refused(capsys, "predict", run.path, other)

@@ -100,6 +100,8 @@ def labelled(data: Any, schema: Schema) -> NewExamples:
     if not schema.targets:
         return together({name: field.read([data])})
     ((asked, target),) = schema.targets.items()
+    if field.measured_by:
+        raise UserError(field.measured_by)
     items, values, notes = _opened(data)
     inputs = field.read(items)
     if values is None:

@@ -17,12 +17,19 @@ The only random numbers are those of a generator that the caller seeds; nothing 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+
+from gradlab.models.word2vec_rows import (
+    add_rows,
+    below,
+    compiled,
+    draw,
+    fetch_row,
+    inlined,
+    random_bits,
+    score_rows,
+)
 
 SKIP_GRAM, CBOW = 0, 1
 NEGATIVE, HIERARCHICAL, FULL = 0, 1, 2
@@ -36,170 +43,9 @@ CELLS = 256
 _POINTS = np.arange(2 * REACH * CELLS + 2) / CELLS - REACH
 _SIGMOID = (1 / (1 + np.exp(-_POINTS))).astype(np.float32)
 _LOSS = np.log1p(np.exp(-_POINTS)).astype(np.float32)
-_LINE = 16  # float32 of a line of the cache
 
 
-def _compiled(function: Any) -> Any:
-    return njit(fastmath=True, nogil=True, cache=True, error_model="numpy")(function)
-
-
-def _inlined(function: Any) -> Any:
-    return njit(fastmath=True, nogil=True, inline="always", error_model="numpy")(function)
-
-
-@intrinsic
-def _fetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
-    """Begin to bring a line of the cache, and do not wait for it."""
-    from llvmlite import ir
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args[0]
-        made = context.make_array(kind)(context, builder, args[0])
-        place = cgutils.get_item_pointer(
-            context, builder, kind, made, args[1:], wraparound=False, boundscheck=False
-        )
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        form = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        known = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
-        builder.call(known, [builder.bitcast(place, byte), word(1), word(3), word(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.intp), generate
-
-
-@_inlined
-def _fetch_row(array, row, size):
-    for column in range(0, size, _LINE):
-        _fetch(array, row, column)
-
-
-@_inlined
-def _random(state):
-    """The next 32 random bits (PCG-XSH-RR, O'Neill 2014); state: uint64 1."""
-    old = state[0]
-    state[0] = old * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-    mixed = np.uint32(((old >> np.uint64(18)) ^ old) >> np.uint64(27))
-    turn = np.uint32(old >> np.uint64(59))
-    back = (np.uint32(32) - turn) & np.uint32(31)
-    return np.uint64(np.uint32(mixed >> turn) | np.uint32(mixed << back))
-
-
-@_inlined
-def _below(state, count):
-    """A random whole number below `count`, by a product instead of a division (Lemire 2019)."""
-    return np.intp((_random(state) * np.uint64(count)) >> np.uint64(32))
-
-
-@_compiled
-def _draw(state, count, share, alias, found):
-    """`count` different words by their frequency (Walker's alias method); how many it found."""
-    number = 0
-    for _ in range(count):
-        place = _below(state, len(share))
-        word = place if _random(state) < np.uint64(share[place]) else np.intp(alias[place])
-        fresh = True
-        for other in range(number):
-            fresh = fresh and found[other] != word
-        if fresh:
-            found[number] = word
-            number += 1
-    return number
-
-
-@_compiled
-def _score(a, rows, n, b, outs, m, scores):
-    """scores[i * m + k] = a[rows[i]] . b[outs[k]], two rows by three at a time."""
-    size = a.shape[1]
-    zero = np.float32(0)
-    k = 0
-    while k + 3 <= m:
-        o0, o1, o2 = outs[k], outs[k + 1], outs[k + 2]
-        i = 0
-        while i + 2 <= n:
-            r0, r1 = rows[i], rows[i + 1]
-            s00, s01, s02, s10, s11, s12 = zero, zero, zero, zero, zero, zero
-            for d in range(size):
-                x0, x1, y0, y1, y2 = a[r0, d], a[r1, d], b[o0, d], b[o1, d], b[o2, d]
-                s00 += x0 * y0
-                s01 += x0 * y1
-                s02 += x0 * y2
-                s10 += x1 * y0
-                s11 += x1 * y1
-                s12 += x1 * y2
-            place = i * m + k
-            scores[place], scores[place + 1], scores[place + 2] = s00, s01, s02
-            place += m
-            scores[place], scores[place + 1], scores[place + 2] = s10, s11, s12
-            i += 2
-        if i < n:
-            r0 = rows[i]
-            s00, s01, s02 = zero, zero, zero
-            for d in range(size):
-                x0 = a[r0, d]
-                s00 += x0 * b[o0, d]
-                s01 += x0 * b[o1, d]
-                s02 += x0 * b[o2, d]
-            place = i * m + k
-            scores[place], scores[place + 1], scores[place + 2] = s00, s01, s02
-        k += 3
-    while k < m:
-        o0 = outs[k]
-        for i in range(n):
-            r0 = rows[i]
-            s00 = zero
-            for d in range(size):
-                s00 += a[r0, d] * b[o0, d]
-            scores[i * m + k] = s00
-        k += 1
-
-
-@_compiled
-def _add(a, rows, n, b, outs, m, change, by_row, by_out):
-    """a[rows[i]] += sum over k of change[i * by_row + k * by_out] * b[outs[k]]."""
-    size = a.shape[1]
-    i = 0
-    while i < n:
-        r0 = rows[i]
-        # The same row twice cannot be changed side by side.
-        r1 = rows[i + 1] if i + 1 < n else r0
-        k = 0
-        if r0 != r1:
-            while k + 3 <= m:
-                o0, o1, o2 = outs[k], outs[k + 1], outs[k + 2]
-                p, q = i * by_row + k * by_out, (i + 1) * by_row + k * by_out
-                g00, g01, g02 = change[p], change[p + by_out], change[p + 2 * by_out]
-                g10, g11, g12 = change[q], change[q + by_out], change[q + 2 * by_out]
-                for d in range(size):
-                    y0, y1, y2 = b[o0, d], b[o1, d], b[o2, d]
-                    a[r0, d] += g00 * y0 + g01 * y1 + g02 * y2
-                    a[r1, d] += g10 * y0 + g11 * y1 + g12 * y2
-                k += 3
-            while k < m:
-                o0 = outs[k]
-                g00, g10 = change[i * by_row + k * by_out], change[(i + 1) * by_row + k * by_out]
-                for d in range(size):
-                    y0 = b[o0, d]
-                    a[r0, d] += g00 * y0
-                    a[r1, d] += g10 * y0
-                k += 1
-            i += 2
-        else:
-            while k + 3 <= m:
-                o0, o1, o2 = outs[k], outs[k + 1], outs[k + 2]
-                p = i * by_row + k * by_out
-                g00, g01, g02 = change[p], change[p + by_out], change[p + 2 * by_out]
-                for d in range(size):
-                    a[r0, d] += g00 * b[o0, d] + g01 * b[o1, d] + g02 * b[o2, d]
-                k += 3
-            while k < m:
-                o0, g00 = outs[k], change[i * by_row + k * by_out]
-                for d in range(size):
-                    a[r0, d] += g00 * b[o0, d]
-                k += 1
-            i += 1
-
-
-@_inlined
+@inlined
 def _logistic(score):
     """The sigmoid of a score, and minus its logarithm."""
     at = (min(max(score, np.float32(-REACH)), np.float32(REACH)) + np.float32(REACH)) * np.float32(
@@ -211,7 +57,7 @@ def _logistic(score):
     return share, _LOSS[cell] + rest * (_LOSS[cell + 1] - _LOSS[cell])
 
 
-@_compiled
+@compiled
 def _binary(scores, m, n, truth, times, lr):
     """Scores of yes-or-no questions become changes (lr times minus the gradient); their loss.
 
@@ -229,7 +75,7 @@ def _binary(scores, m, n, truth, times, lr):
     return loss
 
 
-@_compiled
+@compiled
 def _softmax(scores, m, n, right, lr):
     """Scores of all words become changes; the loss of naming the word `right`."""
     loss = 0.0
@@ -250,7 +96,7 @@ def _softmax(scores, m, n, right, lr):
     return loss
 
 
-@_compiled
+@compiled
 def _kept(tokens, keep, state, kept):
     """The stretch without the frequent words that are left out by chance; how many are left.
 
@@ -258,13 +104,13 @@ def _kept(tokens, keep, state, kept):
     """
     count = 0
     for token in tokens:
-        if token < 0 or _random(state) < keep[token]:
+        if token < 0 or random_bits(state) < keep[token]:
             kept[count] = token
             count += 1
     return count
 
 
-@_compiled
+@compiled
 def learn(
     tokens, vectors, outputs, keep, share, alias, nodes, codes, offsets,
     objective, mode, negatives, window, first_lr, last_lr, exact, seed, learns,
@@ -279,7 +125,7 @@ def learn(
     words, size = vectors.shape
     state = np.empty(1, np.uint64)
     state[0] = seed
-    _random(state)
+    random_bits(state)
     kept = np.empty(len(tokens), np.int32)
     length = _kept(tokens, keep, state, kept)
     widest = words if mode == FULL else 1
@@ -299,7 +145,7 @@ def learn(
     outs, picked = counting.copy(), np.empty(most, np.intp)
     lows, highs = np.empty(together, np.intp), np.empty(together, np.intp)
     drawn, coming = np.empty(negatives, np.intp), np.empty(negatives, np.intp)
-    ready = _draw(state, negatives, share, alias, coming) if mode == NEGATIVE else 0
+    ready = draw(state, negatives, share, alias, coming) if mode == NEGATIVE else 0
     total, predictions = 0.0, 0
     begin, end = 0, 0  # of the text
     at = 0
@@ -316,19 +162,19 @@ def learn(
         group = min(together, end - at)
         low, high = at, at + 1  # the words that any of the windows holds
         for j in range(group):
-            reach = 1 + _below(state, window)
+            reach = 1 + below(state, window)
             lows[j] = max(at + j - reach, begin)
             highs[j] = min(at + j + reach + 1, end)
             low, high = min(low, lows[j]), max(high, highs[j])
         for place in range(high, min(high + together, end)):
-            _fetch_row(vectors, np.intp(kept[place]), size)
+            fetch_row(vectors, np.intp(kept[place]), size)
         if mode == NEGATIVE:
             for place in range(at + group, min(at + group + together, end)):
-                _fetch_row(outputs, np.intp(kept[place]), size)
+                fetch_row(outputs, np.intp(kept[place]), size)
             drawn, coming, found = coming, drawn, ready
-            ready = _draw(state, negatives, share, alias, coming)
+            ready = draw(state, negatives, share, alias, coming)
             for k in range(ready):
-                _fetch_row(outputs, coming[k], size)
+                fetch_row(outputs, coming[k], size)
         # What goes in: N D.
         if objective == SKIP_GRAM:
             n = high - low
@@ -373,11 +219,11 @@ def learn(
                     for place in range(lows[j], highs[j]):
                         times[k * n + place - low] += 1
                     times[k * n + at + j - low] -= 1
-            _score(outputs, drawn, found, before, counting, n, scores)
+            score_rows(outputs, drawn, found, before, counting, n, scores)
             total += _binary(scores, found, n, no, times, lr)
             if learns:
-                _add(changes, counting, n, outputs, drawn, found, scores, 1, n)
-                _add(outputs, drawn, found, before, counting, n, scores, n, 1)
+                add_rows(changes, counting, n, outputs, drawn, found, scores, 1, n)
+                add_rows(outputs, drawn, found, before, counting, n, scores, n, 1)
         # What they are to say yes to: each window its own.
         for j in range(group):
             centre = np.intp(kept[at + j])
@@ -446,14 +292,14 @@ def learn(
                 m, answers = last - first, codes[first:last]
                 for k in range(m):
                     outs[k] = nodes[first + k]
-            _score(outputs, outs, m, before, picked, count, scores)
+            score_rows(outputs, outs, m, before, picked, count, scores)
             if mode == FULL:
                 total += _softmax(scores, m, count, centre, lr)
             else:
                 total += _binary(scores, m, count, answers, ones, lr)
             if learns:
-                _add(changes, picked, count, outputs, outs, m, scores, 1, count)
-                _add(outputs, outs, m, before, picked, count, scores, count, 1)
+                add_rows(changes, picked, count, outputs, outs, m, scores, 1, count)
+                add_rows(outputs, outs, m, before, picked, count, scores, count, 1)
         if learns and objective == SKIP_GRAM:
             for i in range(n):
                 word = kept[low + i]

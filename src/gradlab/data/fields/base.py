@@ -80,6 +80,9 @@ class Field(Config):
     baseline: ClassVar[Literal["linear", "nearest_mean", ""]] = ""
     """The simple model that a network on it must beat: a linear one, or the nearest class mean."""
 
+    measured_by: ClassVar[str] = ""
+    """How new data of it are evaluated, where that is not row by row."""
+
     word: ClassVar[str] = ""
     """What people and options call it, where that is not its type."""
 

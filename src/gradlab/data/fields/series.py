@@ -28,6 +28,7 @@ class Series(Field):
     """The last `length` steps of a series, all its variables, standardised: N 1 T F."""
 
     baseline = "linear"
+    measured_by = "a forecast is measured on a new table with 'gradlab backtest RUN --data FILE'"
 
     type: Literal["series"] = "series"
     length: int = Described(ge=1, description="steps that are looked back on")
@@ -164,9 +165,7 @@ class Future(Field):
 
     def read(self, items: Sequence[Any]) -> Inputs:
         """Nothing that can be given: what follows a past is known to no table of it."""
-        raise UserError(
-            "a forecast is measured on a table of its own with 'gradlab backtest RUN --data FILE'"
-        )
+        raise UserError(Series.measured_by)
 
     def show(self, value: Any) -> str:
         """The values, with four digits."""
