@@ -26,7 +26,10 @@ def test_a_value_is_written_in_its_unit(name, value, text):
 
 def test_every_metric_of_the_program_has_its_direction():
     goals = {name: measure(name).goal for name in measures.known()}
-    falling = {"loss", "mse", "mae", "ece", "perplexity", "bits_per_token", "frechet", "copies"}
+    falling = {
+        "loss", "mse", "mae", "ece", "perplexity", "bits_per_token", "frechet", "copies", "rmse",
+        "rmse_last", "interval",
+    }  # fmt: skip
     rising = {
         "accuracy", "balanced_accuracy", "f1", "macro_f1", "roc_auc", "average_precision", "r2",
         "return", "precision", "recall", "classes_covered",
@@ -35,6 +38,7 @@ def test_every_metric_of_the_program_has_its_direction():
     assert {name for name, goal in goals.items() if goal == "max"} == rising
     assert {name for name, goal in goals.items() if goal is None} == {
         "return_std", "length", "frechet_floor", "precision_real", "recall_real", "nearest_ratio",
+        "coverage",
     }  # fmt: skip
 
 

@@ -22,7 +22,6 @@ from gradlab.data import Schema, Split
 from gradlab.data.fields.series import Future, Series
 from gradlab.data.loader import Batch
 from gradlab.data.windows import Windowed
-from gradlab.measures import Measure, register
 from gradlab.models.forecast import Forecaster
 from gradlab.tasks import tasks
 from gradlab.tasks.answers import Answer, Cell
@@ -39,14 +38,6 @@ MOST = 100_000
 """Those that are looked at, at most."""
 RIDGE = 1e-6
 """Of the autoregression, of the mean square of its inputs: lags that are alike stay finite."""
-
-for _measure in (
-    Measure("rmse", "min"),
-    Measure("rmse_last", "min"),
-    Measure("coverage", None, unit="%", scale=100, form=".1f"),
-    Measure("interval", "min"),
-):
-    register(_measure)
 
 
 class RootSquared(Mean):
