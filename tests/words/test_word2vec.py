@@ -98,6 +98,8 @@ def test_a_text_with_fewer_words_than_threads(tmp_path):
     fields = {"data.tokens.minimum": 1, "threads": 8, "epochs": 2, "data.val": 0}
     run = trained(path, tmp_path, **fields)
     assert run.task.vectors().words == ("one", "two")  # type: ignore[attr-defined]
+    notes = "\n".join(run.record["notes"])
+    assert "5% of all are learnt (few: --task.sample 0 leaves none out)" in notes
 
 
 def test_commands_ask_a_run_and_its_files(topics, tmp_path, capsys):

@@ -46,6 +46,8 @@ LEAST = 50_000
 """Words of such a place, at least."""
 PORTIONS = 4
 """Of a stretch for each of several threads: one that is done takes the next."""
+FEW = 0.3
+"""A share of the words that are learnt from below which it is said how to have more."""
 FULL_AT_MOST = 20_000
 """Words of a vocabulary whose softmax can be asked for in full."""
 
@@ -184,6 +186,11 @@ class Word2VecTask(Task):
         self.done = Counter()
         self._tables = self.corpus, self._made_tables(self.corpus.counts)
         self.settle(self.steps)
+        counts, tables = self.corpus.counts, self.tables
+        kept = float((counts * (tables.keep.astype(np.float64) / _ALL)).sum() / counts.sum())
+        if self.sample:
+            few = " (few: --task.sample 0 leaves none out)" if kept < FEW else ""
+            self.notes += (f"frequent words left out at times: {kept:.0%} of all are learnt{few}",)
         self.notes += (
             "one thread: repeatable; --threads with a larger number is faster"
             if self.threads == 1
@@ -221,7 +228,8 @@ class Word2VecTask(Task):
         total, count = self.learn(batch, rates, seed, learns=True)
         self.done.value += 1
         words = int((self.corpus.tokens[batch] != END).sum())
-        return {"loss": total / max(count, 1), "lr": rates[0], "examples": words}
+        said = {"lr": rates[0], "examples": words}
+        return {"loss": total / count, **said} if count else said
 
     def rate(self, step: int) -> float:
         """The learning rate at a step."""
