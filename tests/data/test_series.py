@@ -89,7 +89,6 @@ def test_rows_out_of_order_are_put_in_order_and_gaps_are_filled_and_not_learnt_f
     gappy = pl.concat([table[:30], table[33:]])
     made = series_of("x", gappy, layout)
     assert len(made.values) == 60 and (~made.known).nonzero()[0].tolist() == [30, 31, 32]
-    assert np.allclose(made.values[30:33], made.values[29]) or layout.periods
     assert np.allclose(made.values[30:33, 0], made.values[29, 0])
     assert any("3 steps without a row" in note for note in made.notes)
     source = windows("x", gappy, CONFIG.model_copy(update={"val": 0.0, "test": 0.0}))
@@ -165,6 +164,26 @@ def test_waves_of_the_calendar_return():
     assert waves.shape == (len(stamps), 12)
     assert np.allclose(waves[:-24, :6], waves[24:, :6]) and np.allclose(waves[:-168], waves[168:])
     assert np.allclose(waves[0, 6:], [0, 1] * 3), "a week begins on Monday"
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y-%m-%d %H:%M"])
+@pytest.mark.parametrize("count", [12, 200])
+def test_dates_are_read_in_the_form_in_which_they_are_steps(form, count):
+    """Of the first twelve days of a year each is a date in both orders of day and month."""
+    table = frame(count)
+    written = table["day"].str.to_date().cast(pl.Datetime).dt.strftime(form)
+    layout, _ = layout_of("x", table.with_columns(day=written), CONFIG)
+    made = series_of("x", table.with_columns(day=written), layout)
+    assert layout.step.words == "day"
+    assert str(made.timeline.stamps[-1])[:10] == table["day"][-1]
+
+
+def test_no_window_begins_before_the_target_is_known():
+    table = frame(60).with_columns(
+        sales=pl.when(pl.int_range(pl.len()) < 20).then(None).otherwise("sales")
+    )
+    source = windows("x", table, changed(val=0.0, test=0.0))
+    assert source.parts["train"]["past"].starts.min() == 20
 
 
 def test_what_is_no_series_is_refused():

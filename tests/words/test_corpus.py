@@ -112,6 +112,9 @@ def test_a_column_of_a_table(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text('stars,review\n5,"good, very good"\n1,bad\n2,\n', "utf-8")
     assert texts(read(path, text="review")) == [["good", "very", "good"], ["bad"]]
+    path.write_text("review\ncaf\u00e9 \U0001f600 \u4e2d\nnothing\n", "utf-8")
+    assert texts(read(path, text="review", encoding="latin-1"))[0] == ["caf\u00e9", "\u4e2d"]
+    path.write_text("stars,review\n5,good\n1,bad\n", "utf-8")
     with pytest.raises(UserError, match=r"--data.text NAME. Columns: stars, review"):
         read(path)
 

@@ -16,7 +16,7 @@ from pydantic import Field as Described
 
 from gradlab.config import Config, DataConfig
 from gradlab.data.columns import Frame
-from gradlab.data.steps import Step, calendar, periods_of, step_of
+from gradlab.data.steps import Step, calendar, periods_of, step_of, wave_names
 from gradlab.data.tabular import decimal_sign, numbers_in
 from gradlab.data.windows import Timeline
 from gradlab.errors import UserError, unknown
@@ -46,14 +46,7 @@ class Layout(Config):
     def variables(self) -> tuple[str, ...]:
         """The names of what stands in each step, in order."""
         texts = (f"{name}={value}" for name, values in self.categories.items() for value in values)
-        waves = {"day": 3, "week": 3, "year": 2}
-        turns = (
-            f"{name} {turn}{n}"
-            for name in self.periods
-            for n in range(1, waves[name] + 1)
-            for turn in ("sin", "cos")
-        )
-        return (*self.numbers, *texts, *turns)
+        return (*self.numbers, *texts, *wave_names(self.periods))
 
 
 @dataclass(frozen=True)
@@ -147,100 +140,89 @@ def series_of(name: str, frame: pl.DataFrame, layout: Layout) -> Prepared:
         )
     stamps, notes = _stamps(name, frame, layout)
     codes, names = _codes(frame, layout)
-    columns = [_numbers(frame, key) for key in layout.numbers]
-    for key, column in zip(layout.numbers, columns, strict=True):
+    numbers = [_numbers(frame, key) for key in layout.numbers]
+    for key, column in zip(layout.numbers, numbers, strict=True):
         if column is None:
             raise UserError(f"{name}: the column {key!r} holds texts that are no numbers")
-    numbers = np.stack(columns, 1) if columns else np.zeros((frame.height, 0))  # type: ignore[arg-type]
     texts = {
         key: np.array([None if v is None else str(v) for v in frame[key].to_list()], object)
         for key in layout.categories
     }
-    parts, sorted_ones, gaps = [], 0, 0
-    for code in range(len(names)):
+    found: list[tuple[np.ndarray, ...]] = []
+    unsorted, gaps = 0, 0
+    for code, series in enumerate(names):
         rows = np.flatnonzero(codes == code)
         order = np.argsort(stamps[rows], kind="stable")
-        sorted_ones += int((order != np.arange(len(order))).any())
+        unsorted += int((order != np.arange(len(order))).any())
         rows = rows[order]
         own = stamps[rows]
-        again = np.flatnonzero(own[1:] == own[:-1])
-        if len(again):
-            which = f" of {names[code]!r}" if layout.series else ""
-            hint = (
-                ""
-                if layout.series
-                else "; if the table holds several series, name the column that tells them apart "
-                "(--data.series)"
-            )
-            raise UserError(
-                f"{name}: {_shown(own[again[0]])} stands there twice{which} (rows "
-                f"{int(rows[again[0]]) + 1} and {int(rows[again[0] + 1]) + 1}): expected one row a "
-                f"step{hint}"
-            )
+        _check_once(name, own, rows, series)
         place = layout.step.numbers(own, name)
-        total = int(place[-1]) + 1
-        gaps += total - len(rows)
-        parts.append((code, rows, place, total, own[0]))
-    return _filled(
-        layout, parts, numbers, texts, names, stamps, (*notes, *_said(sorted_ones, gaps, layout))
+        every = stamps_from(own[0], layout.step, int(place[-1]) + 1)
+        gaps += len(every) - len(rows)
+        values = np.full((len(every), len(numbers)), np.nan)
+        for number, column in enumerate(numbers):
+            if column is not None:
+                values[place, number] = column[rows]
+        cells = {key: np.full(len(every), None, object) for key in texts}
+        for key, own_texts in cells.items():
+            own_texts[place] = texts[key][rows]
+        found.append((every, np.full(len(every), code), *_filled(layout, values, cells, every)))
+    every, of, values, known, raw = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    missing = int((~known).sum()) - gaps
+    said = _said(layout, unsorted > 0, gaps, missing)
+    return Prepared(Timeline(every, of, names), values, known, raw, (*notes, *said))
+
+
+def _check_once(name: str, own: np.ndarray, rows: np.ndarray, series: str) -> None:
+    """UserError where a stamp of one series, in order, stands there twice."""
+    again = np.flatnonzero(own[1:] == own[:-1])
+    if not len(again):
+        return
+    first = int(again[0])
+    hint = (
+        ""
+        if series
+        else "; if the table holds several series, name the column that tells them apart "
+        "(--data.series)"
+    )
+    raise UserError(
+        f"{name}: {_shown(own[first])} stands there twice{f' of {series!r}' if series else ''} "
+        f"(rows {int(rows[first]) + 1} and {int(rows[first + 1]) + 1}): expected one row a "
+        f"step{hint}"
     )
 
 
-def _said(sorted_ones: int, gaps: int, layout: Layout) -> list[str]:
+def _said(layout: Layout, unsorted: bool, gaps: int, missing: int) -> list[str]:
     said = []
-    if sorted_ones:
+    if unsorted:
         said.append("series: the rows were not in the order of time; they are now")
     if gaps:
         said.append(
             f"series: {counted(gaps, 'step')} without a row (each {layout.step.words}): filled "
             "with the last values before, and not learnt from"
         )
+    if missing > 0:
+        said.append(
+            f"series: {missing:,} values of {layout.target} are missing: the last one known stands "
+            "for them, and none is learnt from or measured on"
+        )
     return said
 
 
-def _filled(layout, parts, numbers, texts, names, stamps, notes) -> Prepared:  # type: ignore[no-untyped-def]
-    """Every step of every series, what is missing filled with what was last known."""
-    all_values, all_known, all_raw, all_stamps, all_codes = [], [], [], [], []
-    is_text = layout.target in layout.categories
-    missing = 0
-    for code, rows, place, total, first in parts:
-        values = np.full((total, numbers.shape[1]), np.nan)
-        values[place] = numbers[rows]
-        hot = []
-        raw = np.full(total, None, object) if is_text else values[:, 0].copy()
-        for key, known in layout.categories.items():
-            column = np.full(total, None, object)
-            column[place] = texts[key][rows]
-            if key == layout.target:
-                raw = column.copy()
-            index = {value: n for n, value in enumerate(known)}
-            number = np.array([index.get(value, -1) for value in column], float)
-            number[number < 0] = np.nan
-            filled = _forward(number[:, None])[:, 0]
-            hot.append((filled[:, None] == np.arange(len(known))).astype(float))
-        known_target = np.array([v is not None for v in raw]) if is_text else np.isfinite(raw)
-        missing += int((~known_target).sum()) - (total - len(rows))
-        every = np.concatenate([stamps_from(first, layout.step, total)])
-        waves = calendar(every, layout.step, layout.periods)
-        all_values.append(np.concatenate([_forward(values), *hot, waves], 1))
-        all_known.append(known_target)
-        all_raw.append(raw)
-        all_stamps.append(every)
-        all_codes.append(np.full(total, code))
-    if missing > 0:
-        notes = (
-            *notes,
-            f"series: {missing:,} values of {layout.target} are missing: the last one known stands "
-            "for them, and none is learnt from or measured on",
-        )
-    timeline = Timeline(np.concatenate(all_stamps), np.concatenate(all_codes), names)
-    return Prepared(
-        timeline,
-        np.concatenate(all_values),
-        np.concatenate(all_known),
-        np.concatenate(all_raw),
-        notes,
-    )
+def _filled(
+    layout: Layout, values: np.ndarray, cells: dict[str, np.ndarray], every: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All variables of a series without gaps, whether its target was there, and its raw target."""
+    raw = cells[layout.target] if layout.target in cells else values[:, 0].copy()
+    known = np.array([v is not None for v in raw]) if layout.target in cells else np.isfinite(raw)
+    hot = []
+    for key, classes in layout.categories.items():
+        index = {value: float(n) for n, value in enumerate(classes)}
+        number = np.array([index.get(value, np.nan) for value in cells[key]])
+        hot.append(_forward(number[:, None]) == np.arange(len(classes)))
+    waves = calendar(every, layout.step, layout.periods)
+    return np.concatenate([_forward(values), *hot, waves], 1), known, raw
 
 
 def stamps_from(first: np.ndarray, step: Step, count: int) -> np.ndarray:
@@ -299,15 +281,20 @@ def _looks_like_time(column: pl.Series) -> bool:
 
 
 def _parsed(column: pl.Series) -> np.ndarray | None:
-    """Stamps of texts, datetime64[us], or None where one is none."""
-    import polars as pl
+    """Stamps of texts, datetime64[us], or None where one is none.
 
+    Of day/month and month/day, where both can be read, the one whose steps are more alike.
+    """
+    texts = column.str.strip_chars()
+    found = []
     for form in _FORMS:
-        found = column.str.strip_chars().str.to_datetime(form, strict=False, time_unit="us")
-        if found.null_count() == column.null_count():
-            return found.to_numpy().astype("datetime64[us]")
-    del pl
-    return None
+        read = texts.str.to_datetime(form, strict=False, time_unit="us")
+        if read.null_count() == column.null_count():
+            stamps = read.to_numpy().astype("datetime64[us]")
+            if "/" not in form or form.startswith("%Y"):
+                return np.asarray(stamps)
+            found.append(stamps)
+    return min(found, key=lambda one: len(np.unique(np.diff(np.sort(one)))), default=None)
 
 
 _FORMS = (

@@ -127,6 +127,21 @@ def calendar(stamps: np.ndarray, step: Step, periods: tuple[str, ...]) -> np.nda
     return np.stack(found, 1)
 
 
+def wave_names(periods: tuple[str, ...]) -> tuple[str, ...]:
+    """What the columns of `calendar` are called.
+
+    >>> wave_names(("year",))
+    ('year sin1', 'year cos1', 'year sin2', 'year cos2')
+    """
+    return tuple(
+        f"{name} {turn}{n}"
+        for name, _, waves in _PERIODS
+        if name in periods
+        for n in range(1, waves + 1)
+        for turn in ("sin", "cos")
+    )
+
+
 def periods_of(step: Step, steps: int) -> tuple[str, ...]:
     """What of the calendar can be learnt from so many steps: each must have returned once."""
     if not step.seconds:

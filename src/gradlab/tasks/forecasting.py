@@ -44,14 +44,13 @@ class RootSquared(Mean):
     """The root of the mean squared error over all steps, in the target's units."""
 
     name = "rmse"
+    steps = slice(None)
 
     def value(self, output: Tensor, batch: Batch) -> Tensor:
         """The mean square of the batch."""
         error = self.task.interpreted(output).double() - batch[self.task.target].double()
         found: Tensor = error[:, self.steps].square().mean()
         return found
-
-    steps: slice = slice(None)
 
     def compute(self) -> float | None:
         """Its root."""
@@ -70,7 +69,16 @@ class LastSquared(RootSquared):
         return super().compute() if self.task.field.steps > 1 else None
 
 
-class Coverage(Mean):
+class OfInterval(Mean):
+    """A mean of what the lowest and the highest quantile say; of none without quantiles."""
+
+    def update(self, output: Tensor, batch: Batch) -> None:
+        """Of a task that has both."""
+        if len(self.task.quantiles) > 1:
+            super().update(output, batch)
+
+
+class Coverage(OfInterval):
     """The share of the values that lie between the lowest and the highest quantile."""
 
     name = "coverage"
@@ -82,17 +90,8 @@ class Coverage(Mean):
         found: Tensor = ((y >= low) & (y <= high)).double().mean()
         return found
 
-    def compute(self) -> float | None:
-        """None without quantiles."""
-        return super().compute() if len(self.task.quantiles) > 1 else None
 
-    def update(self, output: Tensor, batch: Batch) -> None:
-        """Nothing to do without quantiles."""
-        if len(self.task.quantiles) > 1:
-            super().update(output, batch)
-
-
-class IntervalWidth(Coverage):
+class IntervalWidth(OfInterval):
     """How far apart the two are, in the target's units."""
 
     name = "interval"
@@ -111,7 +110,6 @@ class ForecastAnswer(Answer):
     values: tuple[float, ...]
     quantiles: tuple[float, ...]
     bounds: tuple[tuple[float, ...], ...] = field(repr=False)
-    what: str = ""
     step: str = "step"
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,6 +179,7 @@ class Forecasting(Supervised):
             chosen = Choice(name="forecaster", **{**options, "instance": True})
             recipe = recipe.model_copy(update={"model": chosen})
         super().__init__(recipe, schema, runtime, own)
+        self._weights: tuple[Any, np.ndarray] | None = None
 
     @property
     def outputs(self) -> int:
@@ -290,12 +289,9 @@ class Forecasting(Supervised):
         """Values and quantiles, in their units."""
         values, bounds = self.interpreted(output), self.bounds(output)
         return [
-            ForecastAnswer(
-                tuple(row), self.quantiles, tuple(map(tuple, rows)), self.field.column,
-                self.field.step,
-            )
+            ForecastAnswer(tuple(row), self.quantiles, tuple(map(tuple, rows)), self.field.step)
             for row, rows in zip(values.tolist(), bounds.tolist(), strict=True)
-        ]  # fmt: skip
+        ]
 
     # what needs no network
 
@@ -316,9 +312,11 @@ class Forecasting(Supervised):
         found = {"last value": np.repeat(window[:, -1:], self.field.steps, 1)}
         if season > 1:
             found[f"{season} steps ago"] = self.seasonal(examples, season)
-        train = self.dataset.split("train")
-        weights = autoregression(self.values(train, self.name), self.values(train, self.target))
-        found["linear autoregression"] = _lagged(window) @ weights
+        if self._weights is None or self._weights[0] is not self.dataset:
+            train = self.dataset.split("train")
+            both = (self.values(train, name) for name in (self.name, self.target))
+            self._weights = self.dataset, autoregression(*both)
+        found["linear autoregression"] = _lagged(window) @ self._weights[1]
         return found
 
     def values(self, examples: Split, name: str) -> np.ndarray:

@@ -184,7 +184,6 @@ class Word2VecTask(Task):
             # An array of numpy lies in large pages of memory, which random rows need.
             parameter.data = torch.from_numpy(parameter.detach().numpy().copy())
         self.done = Counter()
-        self._tables = self.corpus, self._made_tables(self.corpus.counts)
         self.settle(self.steps)
         counts, tables = self.corpus.counts, self.tables
         kept = float((counts * (tables.keep.astype(np.float64) / _ALL)).sum() / counts.sum())

@@ -68,6 +68,8 @@ class Series(Field):
         found: list[tuple[Prepared, int]] = []
         names: list[str] = []
         skipped: list[Skipped] = []
+        if not items:
+            raise UserError("there is nothing to forecast: expected a table of the series' past")
         tables = []
         for item in items:
             name, frame = _opened(item)
@@ -85,15 +87,12 @@ class Series(Field):
                 else:
                     found.append((made, last + 1 - self.length))
                     names.append(called)
-        if not found and not skipped:
-            raise UserError("there is nothing to forecast: expected a table of the series' past")
         stretches = [made.values[start : start + self.length] for made, start in found]
         empty = np.zeros((0, len(self.layout.variables)))
         base = np.concatenate([empty, *stretches])
         starts = np.arange(len(found), dtype=np.int64) * self.length
         notes = tuple(dict.fromkeys(note for made, _ in found for note in made.notes))
-        timeline = found[0][0].timeline if found else series_of(name, frame, self.layout).timeline
-        column = Windowed(base, starts, self.length, timeline, notes)
+        column = Windowed(base, starts, self.length, made.timeline, notes)
         return Inputs(self.encode(column), tuple(names), tuple(skipped), tuple(tables))
 
     def issues(self, raw: Mapping[str, Any]) -> Checked:

@@ -28,6 +28,8 @@ from gradlab.text import quoted
 from gradlab.wording import some
 
 Texts = Iterator[tuple[str, BinaryIO]]
+"""What each text is called, and its bytes."""
+UTF8 = "utf-8"
 _PACKED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 """Compressed files of one text."""
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
@@ -37,16 +39,18 @@ TEXT = ".txt"
 def corpus_source(config: DataConfig, phrases: int) -> Corpus:
     """The corpus that a configuration names; UserError where there is none."""
     try:
-        return corpus(config.name, _texts(config), config.tokens, config.encoding, phrases)
+        texts, encoding = _texts(config)
+        return corpus(config.name, texts, config.tokens, encoding, phrases)
     except (EOFError, tarfile.TarError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{config.name} is damaged, or not what its name says: {error}") from None
     except OSError as error:
         raise UserError(f"{config.name} cannot be read: {error.strerror or error}") from None
 
 
-def _texts(config: DataConfig) -> Texts:
+def _texts(config: DataConfig) -> tuple[Texts, str]:
+    """All texts, and the encoding of their bytes: of files the one that is named."""
     if config.name in NAMED:
-        return NAMED[config.name]()
+        return NAMED[config.name](), UTF8
     path = paths.given(config.name, "data")
     if not path.exists():
         raise UserError(
@@ -54,8 +58,8 @@ def _texts(config: DataConfig) -> Texts:
             f"{', '.join(NAMED)}"
         )
     if table_files(path) or kind_of(path) == "table":
-        return _column(path, config)
-    return _found(path)
+        return _column(path, config), UTF8
+    return _found(path), config.encoding
 
 
 def _found(path: Path) -> Texts:
@@ -105,7 +109,7 @@ def _column(path: Path, config: DataConfig) -> Texts:
     if config.text not in frame.columns:
         raise unknown(f"column of {path} (data.text):", config.text, frame.columns)
     for row, text in enumerate(frame[config.text].drop_nulls(), 1):
-        yield f"{path}: row {row}", io.BytesIO(str(text).encode(config.encoding))
+        yield f"{path}: row {row}", io.BytesIO(str(text).encode(UTF8, "replace"))
 
 
 def _imdb() -> Texts:

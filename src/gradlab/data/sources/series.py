@@ -158,10 +158,20 @@ def examples_of(
         )
     starts = np.arange(len(codes) - total + 1)
     whole = codes[starts] == codes[starts + total - 1]
-    unknown = np.concatenate([[0], np.cumsum(~made.known)])
-    whole &= unknown[starts + total] == unknown[starts + length]
+    missing = np.concatenate([[0], np.cumsum(~made.known)])
+    whole &= missing[starts + total] == missing[starts + length]
+    # What stands before the first known value is that value: it would tell what comes.
+    whole &= starts >= first_known(made)[codes[starts]]
     past = starts[whole]
     return past, past + length
+
+
+def first_known(made: Prepared) -> np.ndarray:
+    """The step of each series at which its target is known for the first time."""
+    codes = made.timeline.codes[made.known]
+    found = np.full(len(made.timeline.names), len(made.known))
+    found[codes[::-1]] = np.flatnonzero(made.known)[::-1]
+    return found
 
 
 def _target(made: Prepared, layout: Layout, horizon: int, config: DataConfig) -> tuple[Any, Any]:
