@@ -83,7 +83,7 @@ def corpus(
     numbers: defaultdict[str, int] = defaultdict()
     numbers.default_factory = numbers.__len__
     assert numbers[_STOP] == 0
-    found = _Kept()
+    found = _Spooled()
     for label, stream in texts:
         for block in _blocks(label, stream, encoding):
             text = block.lower() if config.lower else block
@@ -120,7 +120,7 @@ def _corpus(
     number_of = np.full(len(words), _LOST, np.int32)
     number_of[chosen] = np.arange(len(chosen)) + FIRST
     number_of[0] = END
-    kept = _Kept()
+    kept = _Spooled()
     for part in _parts(raw):
         mapped = number_of[part]
         kept.add(mapped[mapped != _LOST])
@@ -140,7 +140,7 @@ def _corpus(
     return Corpus(name, schema, tokens, kept_counts, mark, tuple(said))
 
 
-class _Kept:
+class _Spooled:
     """Numbers added one after the other, in a file that vanishes with its last user."""
 
     def __init__(self) -> None:
@@ -223,7 +223,7 @@ def _phrases(raw: np.ndarray, words: list[str], minimum: int) -> tuple[np.ndarra
     total = counts[1:].sum()
     score = (times - minimum) * (total / np.maximum(counts[first] * counts[second], 1))
     phrases = keys[score > THRESHOLD]
-    kept = _Kept()
+    kept = _Spooled()
     for part in _parts(raw):
         place = np.searchsorted(phrases, pairs := _pairs(part, size))
         hit = (

@@ -33,7 +33,7 @@ _FORMS = {
 
 
 @dataclass(frozen=True)
-class Said:
+class WordAnswers:
     """What vectors say: words with figures, and for a map the places of the words (N 2)."""
 
     vectors: str
@@ -73,7 +73,7 @@ def words(
     count: int | None = None,
     analogies: str | os.PathLike[str] | None = None,
     pairs: str | os.PathLike[str] | None = None,
-) -> Said:
+) -> WordAnswers:
     """What the vectors of a run (or of a file of vectors) say of words.
 
     similar: the `count` (10) words nearest to one. analogy: what is to c as b is to a. odd: which
@@ -99,34 +99,34 @@ def words(
     if question == "map":
         return _map(name, known, count or MAPPED)
     if question == "odd":
-        odd = known.odd(of)
-        return Said(name, f"odd among {', '.join(of)}", ("odd",), ((odd,),), {"odd": odd})
-    if question == "similar":
+        found, asked = known.odd(of), "cosine with the mean of all"
+    elif question == "similar":
         found, asked = known.similar(of[0], count or 10), f"cosine with {of[0]}"
     else:
-        found, asked = (
-            known.analogy(of[0], of[1], of[2], count or 10),
-            f"{of[0]} : {of[1]} = {of[2]} : ?",
-        )
-    return Said(
+        found = known.analogy(of[0], of[1], of[2], count or 10)
+        asked = f"{of[0]} : {of[1]} = {of[2]} : ?"
+    return WordAnswers(
         name,
         asked,
         ("word", asked),
         tuple((word, f"{cosine:.3f}") for word, cosine in found),
-        {"words": [list(pair) for pair in found]},
+        {
+            "words": [list(pair) for pair in found],
+            **({"odd": found[0][0]} if question == "odd" else {}),
+        },
         tuple(word for word, _ in found),
         np.array([cosine for _, cosine in found]),
     )
 
 
-def _map(name: str, known: WordVectors, count: int) -> Said:
+def _map(name: str, known: WordVectors, count: int) -> WordAnswers:
     placed, points = frequent(known, min(COMMON, len(known.words) // 4), count)
     asked = f"{len(placed)} frequent words"
     rows = tuple(
         (word, f"{x:.2f}", f"{y:.2f}") for word, (x, y) in zip(placed, points.tolist(), strict=True)
     )
     numbers = {"map": [[w, *place] for w, place in zip(placed, points.tolist(), strict=True)]}
-    return Said(name, asked, ("word", "x", "y"), rows, numbers, placed, points)
+    return WordAnswers(name, asked, ("word", "x", "y"), rows, numbers, placed, points)
 
 
 def _evaluated(
@@ -134,7 +134,7 @@ def _evaluated(
     known: WordVectors,
     analogies_file: str | os.PathLike[str] | None,
     pairs_file: str | os.PathLike[str] | None,
-) -> Said:
+) -> WordAnswers:
     sections = analogies(known, word_eval.analogies(analogies_file))
     total = Analogies(
         "all",
@@ -152,7 +152,7 @@ def _evaluated(
         "analogies": {one.section: _numbers(one) for one in (*sections, total)},
         "pairs": {"spearman": rank, "known": pairs, "total": len(compared)},
     }
-    return Said(
+    return WordAnswers(
         name,
         "accuracy of analogies",
         ("section", "accuracy", "right", "known words"),

@@ -7,6 +7,7 @@ compositionality", https://arxiv.org/abs/1310.4546.
 
 from __future__ import annotations
 
+import heapq
 from typing import Annotated
 
 import torch
@@ -67,8 +68,6 @@ def huffman(counts: list[int]) -> tuple[list[list[int]], list[list[int]]]:
     >>> nodes
     [[0], [0, 1], [0, 1]]
     """
-    import heapq
-
     count = len(counts)
     heap = [(often, -number) for number, often in enumerate(counts)]
     heapq.heapify(heap)

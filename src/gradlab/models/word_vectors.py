@@ -31,7 +31,7 @@ class WordVectors:
     """Words, the most frequent first, and a vector for each, float32 V E.
 
     >>> known = WordVectors(("a", "b", "c"), np.array([[1, 0], [1, 0.1], [0, 1]], np.float32))
-    >>> known.similar("a", 1)[0][0], known.odd(["a", "b", "c"])
+    >>> known.similar("a", 1)[0][0], known.odd(["a", "b", "c"])[0][0]
     ('b', 'c')
     """
 
@@ -70,12 +70,17 @@ class WordVectors:
         first, second, third = self.directions[places]
         return self.nearest(second - first + third, count, places)
 
-    def odd(self, words: Sequence[str]) -> str:
-        """The word that is least like the mean of all; UserError for fewer than three."""
+    def odd(self, words: Sequence[str]) -> list[tuple[str, float]]:
+        """Words and their cosines with the mean of all, the least alike first.
+
+        UserError for fewer than three.
+        """
         if len(words) < 3:
             raise UserError(f"odd: expected three words or more, found {len(words)}")
         found = self.directions[[self.place(word) for word in words]]
-        return words[int((found @ found.mean(0)).argmin())]
+        middle = found.mean(0)
+        cosines = found @ (middle / max(float(np.linalg.norm(middle)), 1e-12))
+        return sorted(zip(words, cosines.tolist(), strict=True), key=lambda pair: pair[1])
 
     def nearest(
         self, direction: np.ndarray, count: int, without: Sequence[int] = ()

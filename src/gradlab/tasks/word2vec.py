@@ -80,7 +80,7 @@ class WordAnswer(Answer):
 
 
 @dataclass(frozen=True)
-class Tables:
+class Lookup:
     """What the kernel looks up: which words are kept, which are negatives, ways in the tree."""
 
     keep: np.ndarray
@@ -301,15 +301,15 @@ class Word2VecTask(Task):
         return found
 
     @property
-    def tables(self) -> Tables:
+    def tables(self) -> Lookup:
         """Made once for a corpus."""
         if self._tables is None or self._tables[0] is not self.corpus:
             self._tables = self.corpus, self._made_tables(self.corpus.counts)
         return self._tables[1]
 
-    _tables: tuple[Corpus, Tables] | None = None
+    _tables: tuple[Corpus, Lookup] | None = None
 
-    def _made_tables(self, counts: np.ndarray) -> Tables:
+    def _made_tables(self, counts: np.ndarray) -> Lookup:
         often = counts.astype(np.float64)
         share = often / often.sum()
         keep = np.ones(len(counts))
@@ -327,7 +327,7 @@ class Word2VecTask(Task):
             offsets = np.cumsum([0, *lengths])
             nodes = np.array([node for way in ways for node in way], np.int64)
             codes = np.array([1 - turn for way in turns for turn in way], np.int8)
-        return Tables(
+        return Lookup(
             (keep * _ALL).astype(np.uint64),
             np.minimum(stay.numpy() * _ALL, _ALL - 1).astype(np.uint32),
             other.numpy().astype(np.int32),
